@@ -1,0 +1,160 @@
+"""The composition root: the one file that knows every part, and joins them."""
+
+import hmac
+import logging
+import re
+import time
+
+from flask import Flask
+from flask_cors import CORS
+
+from authsvc import dialects
+from authsvc.core.accounts import Accounts, Policy
+from authsvc.core.captchas import CaptchaPolicy, Captchas
+from authsvc.infra import database, redis, runtime
+from authsvc.infra.captcha_image import PillowPainter
+from authsvc.infra.captcha_store import RedisCaptchaStore
+from authsvc.infra.embedded import socket_path
+from authsvc.infra.hashing import Argon2Hasher, HashSlots
+from authsvc.infra.jwt import JwtIssuer
+from authsvc.infra.sessions import RedisSessions
+from authsvc.infra.users import SqlUsers
+from authsvc.settings import LOCAL_ORIGINS, PREFIX, Settings, SettingsError
+from authsvc.web import body, errors, limits, service
+from authsvc.web.dialect import UseCases
+from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_dialects
+
+_LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+_EXPOSED_HEADERS = [
+    "Retry-After",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "X-Request-ID",
+]
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> Flask:
+    """Build the application. Nothing outside is connected yet.
+
+    Raises:
+        SettingsError: the table of mounts cannot be served.
+    """
+    app = MountedFlask("authsvc", static_folder=None)
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["MAX_CONTENT_LENGTH"] = body.MAX_BYTES
+    app.url_map.merge_slashes = False
+    app.extensions["authsvc-proxies"] = settings.trusted_proxies
+    service.install(app)
+    errors.install(app, dialects.REGISTRY)
+    _mount(app, settings)
+    _join(app, settings)
+    _allow_origins(app, settings)
+    return app
+
+
+def _mount(app: MountedFlask, settings: Settings) -> None:
+    for mount in settings.mounts:
+        if mount.dialect not in dialects.REGISTRY:
+            known = ", ".join(dialects.REGISTRY)
+            raise SettingsError([f'{PREFIX}MOUNTS: "{mount}" names no dialect; there are {known}.'])
+    try:
+        app.mount_table = MountTable(settings.mounts, settings.ports)
+        mount_dialects(app, app.mount_table, dialects.REGISTRY)
+    except MountError as error:
+        raise SettingsError([f"{PREFIX}MOUNTS: {error}."]) from None
+
+
+def _join(app: Flask, settings: Settings) -> None:
+    data = settings.data.resolve()
+    secret = settings.jwt_secret or runtime.signing_key(data)
+    database.install(app, settings.database_url or runtime.sqlite_url(data), _pool(settings))
+    redis_url = settings.redis_url or f"unix://{socket_path(data)}"
+    client = redis.connect(
+        redis_url,
+        redis.RedisOptions(
+            pool_size=settings.redis_pool_size,
+            connect_timeout=settings.redis_connect_timeout,
+            timeout=settings.redis_timeout,
+        ),
+    )
+    limits.install(
+        app,
+        limits.Rates(
+            login_pair=settings.ratelimit_login_pair,
+            login=settings.ratelimit_login,
+            signup=settings.ratelimit_signup,
+            captcha=settings.ratelimit_captcha,
+        ),
+        enabled=settings.ratelimit_enabled,
+        connection_pool=client.connection_pool,
+    )
+    app.extensions["authsvc"] = UseCases(
+        accounts=Accounts(
+            users=SqlUsers(),
+            hasher=_hasher(settings),
+            tokens=JwtIssuer(app, secret, settings.jwt_issuer, time.time),
+            sessions=RedisSessions(client),
+            clock=time.time,
+            policy=Policy(
+                password_min_length=settings.password_min_length,
+                admin_permission=settings.admin_permission,
+                token_lifetime=settings.token_lifetime,
+            ),
+        ),
+        captchas=Captchas(
+            store=RedisCaptchaStore(client),
+            painter=PillowPainter(),
+            drawing_key=hmac.digest(secret.encode(), b"authsvc captcha drawing", "sha256"),
+            policy=CaptchaPolicy(
+                lifetime=settings.captcha_lifetime,
+                required=settings.signup_captcha,
+                test_value=settings.captcha_test_value,
+            ),
+        ),
+    )
+
+
+def _hasher(settings: Settings) -> Argon2Hasher:
+    folder = runtime.private_folder()
+    return Argon2Hasher(
+        HashSlots(folder, settings.hash_slots, settings.hash_wait),
+        memory_kib=settings.argon2_memory_kib,
+        time_cost=settings.argon2_time_cost,
+        parallelism=settings.argon2_parallelism,
+    )
+
+
+def _pool(settings: Settings) -> database.PoolOptions:
+    return database.PoolOptions(
+        size=settings.database_pool_size,
+        overflow=settings.database_pool_overflow,
+        wait=settings.database_pool_wait,
+        recycle=settings.database_pool_recycle,
+        connect_timeout=settings.database_connect_timeout,
+        read_timeout=settings.database_read_timeout,
+        write_timeout=settings.database_write_timeout,
+    )
+
+
+def _allow_origins(app: Flask, settings: Settings) -> None:
+    if not settings.cors_origins:
+        return
+    origins = [
+        "*" if origin == "*" else re.compile(_pattern(origin) + r"\Z")
+        for origin in settings.cors_origins
+    ]
+    CORS(
+        app,
+        origins=origins,
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=_EXPOSED_HEADERS,
+        max_age=600,
+    )
+
+
+def _pattern(origin: str) -> str:
+    return _LOCAL_ORIGIN if origin == LOCAL_ORIGINS else re.escape(origin)

@@ -1,0 +1,46 @@
+"""From the environment to an application, or to a few plain sentences and exit status 1."""
+
+import logging
+import sys
+from typing import NoReturn
+
+from flask import Flask
+
+from authsvc import cli, settings
+from authsvc.app import create_app
+from authsvc.infra.embedded import EmbeddedRedisError
+from authsvc.infra.runtime import UnsafeFolder
+from authsvc.settings import Settings, SettingsError
+
+
+def settings_or_exit() -> Settings:
+    """Return the settings; if they have faults, print them all and exit with status 1."""
+    try:
+        return settings.load()
+    except SettingsError as error:
+        fail(*error.faults)
+
+
+def app_or_exit() -> Flask:
+    """Return the application; if it cannot be built, say why and exit with status 1."""
+    chosen = settings_or_exit()
+    logging.basicConfig(
+        level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        app = create_app(chosen)
+    except SettingsError as error:
+        fail(*error.faults)
+    except (EmbeddedRedisError, UnsafeFolder) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}.")
+    cli.install(app)
+    return app
+
+
+def fail(*sentences: str) -> NoReturn:
+    """Print the sentences on standard error and exit with status 1."""
+    for sentence in sentences:
+        print(f"authsvc: {sentence}", file=sys.stderr)
+    sys.exit(1)

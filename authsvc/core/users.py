@@ -1,0 +1,94 @@
+"""Users, and the one spelling under which their names and addresses are compared."""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+
+from authsvc.core.errors import InvalidEmail, InvalidUsername
+
+USERNAME_MAX_LENGTH = 64
+EMAIL_MAX_LENGTH = 254
+PASSWORD_MAX_BYTES = 1024
+LONGEST_FOLDING = 3
+"""Characters that one character can become when it is folded, at the most."""
+
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_SPACES = frozenset({"Zs", "Zl", "Zp"})
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
+_LOCAL_PART = rf"{_ATOM}(?:\.{_ATOM})*"
+_LETTER = r"[A-Za-z0-9\u0080-\U0010ffff]"
+_LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-){{0,61}}{_LETTER})?"
+_EMAIL = re.compile(rf"(?P<local>{_LOCAL_PART})@(?:{_LABEL}\.)+(?P<last>{_LABEL})")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A stored person. `data` is JSON text that belongs to the application."""
+
+    id: int
+    username: str
+    email: str | None
+    permission: int
+    data: str
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """A person who can be stored: every field keeps the core's rules."""
+
+    username: str
+    username_key: str
+    email: str | None
+    email_key: str | None
+    permission: int
+    password: str = field(repr=False)
+
+
+def fold(text: str) -> str:
+    """Return the form under which two spellings of `text` are the same (NFKC_Casefold)."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", folded)
+
+
+def normalise_username(raw: str) -> str:
+    """Return the name as it is stored and shown: NFKC, trimmed.
+
+    Raises:
+        InvalidUsername: it is empty, longer than 64 characters, or has a
+            control, format, surrogate, private-use or unassigned character.
+    """
+    name = unicodedata.normalize("NFKC", raw).strip()
+    if not 1 <= len(name) <= USERNAME_MAX_LENGTH:
+        raise InvalidUsername
+    if _has_category(name, _REFUSED_CATEGORIES):
+        raise InvalidUsername
+    return name
+
+
+def check_email(raw: str) -> str:
+    """Return the address as typed, after checking its syntax.
+
+    Raises:
+        InvalidEmail: it is longer than 254 characters or is not `local@domain`
+            with dot-separated atoms (RFC 5321, RFC 6531 letters included) and
+            a domain of at least two labels, the last not a number.
+    """
+    match = _EMAIL.fullmatch(raw) if len(raw) <= EMAIL_MAX_LENGTH else None
+    if match is None or len(match["local"]) > 64 or match["last"].isdigit():
+        raise InvalidEmail
+    if _has_category(raw, _REFUSED_CATEGORIES | _SPACES):
+        raise InvalidEmail
+    return raw
+
+
+def is_storable_password(password: str) -> bool:
+    """Tell whether a password of this size and alphabet can have been set."""
+    try:
+        return len(password.encode()) <= PASSWORD_MAX_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+def _has_category(text: str, categories: frozenset[str]) -> bool:
+    return any(unicodedata.category(character) in categories for character in text)

@@ -1,0 +1,122 @@
+"""The document 认证 API - 登录与注册, admin.md."""
+
+from typing import Any
+
+from flask import Blueprint
+from marshmallow import EXCLUDE, Schema, fields
+from marshmallow.validate import Length
+
+from authsvc.core.accounts import ORDINARY
+from authsvc.core.errors import (
+    EmailTaken,
+    InvalidCredentials,
+    InvalidEmail,
+    InvalidPassword,
+    InvalidPermission,
+    InvalidToken,
+    InvalidUsername,
+    Overloaded,
+    PermissionDenied,
+    UsernameTaken,
+)
+from authsvc.core.users import User
+from authsvc.web.bearer import bearer_token
+from authsvc.web.body import read
+from authsvc.web.dialect import Dialect, ErrorTable, accounts
+from authsvc.web.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
+from authsvc.web.limits import limited
+
+admin = Blueprint("admin", __name__)
+
+
+class LoginBody(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    username = fields.String(required=True, validate=Length(min=1))
+    password = fields.String(required=True, validate=Length(min=1))
+
+
+class RegisterBody(LoginBody):
+    email = fields.String(required=True, validate=Length(min=1))
+
+
+class CreateUserBody(RegisterBody):
+    permission = fields.Integer(strict=True, load_default=ORDINARY)
+
+
+LOGIN, REGISTER, CREATE_USER = LoginBody(), RegisterBody(), CreateUserBody()
+
+ERRORS = ErrorTable(
+    {
+        InvalidCredentials: (401, "用户名或密码错误"),
+        Exception: (500, "服务器错误"),
+        BadRequest: (400, "请填写所有必需字段"),
+        UnsupportedMediaType: (415, "请填写所有必需字段"),
+        InvalidUsername: (400, "用户名格式不正确"),
+        InvalidEmail: (400, "邮箱格式不正确"),
+        InvalidPassword: (400, "密码不符合要求"),
+        InvalidPermission: (400, "权限值不正确"),
+        UsernameTaken: (409, "用户名已存在"),
+        EmailTaken: (409, "邮箱已存在"),
+        InvalidToken: (401, "未授权访问"),
+        PermissionDenied: (403, "权限不足"),
+        NotFound: (404, "接口不存在"),
+        MethodNotAllowed: (405, "请求方法不允许"),
+        RequestEntityTooLarge: (413, "请求内容过大"),
+        TooManyRequests: (429, "请求过于频繁，请稍后再试"),
+        Overloaded: (503, "服务繁忙，请稍后再试"),
+    },
+    {},
+)
+
+
+def failure(_: BaseException, status: int, sentence: str) -> tuple[dict[str, str], int]:
+    return {"message": sentence}, status
+
+
+def success(sentence: str, user: User, token: str) -> dict[str, Any]:
+    return {
+        "message": sentence,
+        "token": token,
+        "user": {"id": user.id, "username": user.username, "email": user.email or ""},
+    }
+
+
+@admin.post("/login")
+@limited("login", name_field="username")
+def log_in() -> dict[str, Any]:
+    body = read(LOGIN)
+    return success("登录成功", *accounts.log_in(body["username"], body["password"]))
+
+
+@admin.post("/register")
+@limited("signup")
+def register() -> tuple[dict[str, Any], int]:
+    body = read(REGISTER)
+    new_user = accounts.new_user(body["username"], body["password"], body["email"])
+    return success("注册成功", *accounts.sign_up(new_user)), 201
+
+
+@admin.post("/createUser")
+def create_user() -> tuple[dict[str, Any], int]:
+    creator = accounts.administrator(bearer_token())
+    user = accounts.create_user(creator, accounts.new_user(**read(CREATE_USER)))
+    created = {
+        "id": user.id,
+        "username": user.username,
+        "email": user.email or "",
+        "permission": user.permission,
+        "data": user.data,
+    }
+    return {"message": "用户创建成功", "user": created}, 201
+
+
+DIALECT = Dialect("admin", (admin,), ERRORS, failure)

@@ -1,0 +1,118 @@
+"""The document 接口文档 - 认证服务, envelope.md."""
+
+from typing import Any
+
+from flask import Blueprint
+from marshmallow import EXCLUDE, Schema, fields
+from marshmallow.validate import Length
+
+from authsvc.core.errors import (
+    InvalidCredentials,
+    InvalidPassword,
+    InvalidUsername,
+    Overloaded,
+    UsernameTaken,
+)
+from authsvc.core.users import User
+from authsvc.web.body import MalformedBody, read
+from authsvc.web.dialect import Dialect, ErrorTable, accounts
+from authsvc.web.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
+from authsvc.web.limits import limited
+
+envelope = Blueprint("envelope", __name__)
+
+WORDS: dict[str, Any] = {
+    "required": "此字段为必填项",
+    "null": "不能为空",
+    "invalid": "必须是字符串",
+}
+NOT_EMPTY = Length(min=1, error="不能为空")
+
+
+class RegisterBody(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    username = fields.String(required=True, validate=NOT_EMPTY, error_messages=WORDS)
+    password = fields.String(required=True, error_messages=WORDS)
+
+
+class LoginBody(RegisterBody):
+    password = fields.String(required=True, validate=NOT_EMPTY, error_messages=WORDS)
+
+
+REGISTER, LOGIN = RegisterBody(), LoginBody()
+
+ERRORS = ErrorTable(
+    {
+        BadRequest: (400, "请求参数无效", "INVALID_INPUT"),
+        UnsupportedMediaType: (415, "请求参数无效", "INVALID_INPUT"),
+        InvalidUsername: (400, "请求参数无效", "INVALID_INPUT"),
+        UsernameTaken: (409, "用户名已存在", "USERNAME_ALREADY_EXISTS"),
+        InvalidPassword: (400, "密码不符合要求", "INVALID_PASSWORD"),
+        InvalidCredentials: (401, "用户名或密码不正确", "INVALID_CREDENTIALS"),
+        NotFound: (404, "接口不存在", "NOT_FOUND"),
+        MethodNotAllowed: (405, "请求方法不允许", "METHOD_NOT_ALLOWED"),
+        RequestEntityTooLarge: (413, "请求内容过大", "REQUEST_TOO_LARGE"),
+        TooManyRequests: (429, "请求过于频繁，请稍后再试", "TOO_MANY_REQUESTS"),
+        Exception: (500, "服务器内部错误，请稍后再试", "SERVER_ERROR"),
+        Overloaded: (503, "服务繁忙，请稍后再试", "SERVICE_UNAVAILABLE"),
+    },
+    {"log_in": {Exception: (500, "服务器内部错误，登录失败", "SERVER_ERROR")}},
+)
+
+
+def failure(error: BaseException, status: int, message: str, code: str) -> tuple[Any, int]:
+    body = {"success": False, "message": message, "statusCode": status, "errorCode": code}
+    if details := details_of(error):
+        body["details"] = details
+    return body, status
+
+
+def details_of(error: BaseException) -> dict[str, Any]:
+    match error:
+        case InvalidPassword():
+            return {"min_length": error.min_length, "requires_uppercase": True}
+        case InvalidUsername():
+            return {"username": ["用户名格式不正确"]}
+        case MalformedBody():
+            return error.faults
+    return {}
+
+
+def check_uppercase(password: str) -> None:
+    """The document's own rule; the minimum length is the core's."""
+    if not any(character.isupper() for character in password):
+        raise InvalidPassword(accounts.policy.password_min_length)
+
+
+def user_of(user: User) -> dict[str, str]:
+    return {"id": str(user.id), "username": user.username}
+
+
+@envelope.post("/register")
+@limited("signup")
+def register() -> dict[str, Any]:
+    body = read(REGISTER)
+    check_uppercase(body["password"])
+    accounts.register(accounts.new_user(body["username"], body["password"]))
+    return {"success": True, "message": "注册成功", "statusCode": 200}
+
+
+@envelope.post("/login")
+@limited("login", name_field="username")
+def log_in() -> dict[str, Any]:
+    body = read(LOGIN)
+    user, token = accounts.log_in(body["username"], body["password"])
+    data = {"token": token, "user": user_of(user)}
+    return {"success": True, "message": "登录成功", "data": data, "statusCode": 200}
+
+
+DIALECT = Dialect("envelope", (envelope,), ERRORS, failure)

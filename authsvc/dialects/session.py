@@ -1,0 +1,117 @@
+"""The document 用户管理接口文档, session.md; without captcha, session-without-captcha.md."""
+
+from flask import Blueprint, Response
+from marshmallow import EXCLUDE, Schema, fields
+from marshmallow.validate import Length
+
+from authsvc.core.errors import (
+    CaptchaRejected,
+    CaptchasUnavailable,
+    EmailTaken,
+    InvalidCredentials,
+    InvalidInput,
+    Overloaded,
+    SessionsUnavailable,
+    UsernameTaken,
+)
+from authsvc.web.body import read
+from authsvc.web.dialect import Dialect, ErrorTable, accounts, captchas
+from authsvc.web.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
+from authsvc.web.limits import limited
+
+login = Blueprint("login", __name__)
+signup = Blueprint("signup", __name__)
+captcha = Blueprint("captcha", __name__)
+
+
+class LoginBody(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    username = fields.String(required=True, validate=Length(min=1))
+    password = fields.String(required=True, validate=Length(min=1))
+
+
+class SignupBodyWithoutCaptcha(LoginBody):
+    email = fields.String(required=True, validate=Length(min=1))
+
+
+class SignupBody(SignupBodyWithoutCaptcha):
+    captchaId = fields.String(required=True, validate=Length(min=1))
+    value = fields.String(required=True, validate=Length(min=1))
+
+
+LOGIN, SIGNUP, SIGNUP_WITHOUT_CAPTCHA = LoginBody(), SignupBody(), SignupBodyWithoutCaptcha()
+
+ERRORS = ErrorTable(
+    {
+        BadRequest: (400, "Invalid request"),
+        InvalidInput: (400, "Invalid request"),
+        UnsupportedMediaType: (415, "Invalid request"),
+        InvalidCredentials: (401, "Invalid username or password"),
+        UsernameTaken: (409, "Username already exists"),
+        EmailTaken: (409, "Failed to create user"),
+        CaptchaRejected: (400, "Invalid captcha"),
+        NotFound: (404, "Not found"),
+        MethodNotAllowed: (405, "Method not allowed"),
+        RequestEntityTooLarge: (413, "Request too large"),
+        TooManyRequests: (429, "Too many requests"),
+        Overloaded: (503, "Service unavailable"),
+        Exception: (500, "Internal server error"),
+    },
+    {
+        "log_in": {Exception: (500, "Failed to create session")},
+        "sign_up": {
+            SessionsUnavailable: (500, "Failed to create session"),
+            CaptchasUnavailable: (500, "Failed to create session"),
+            Exception: (500, "Failed to create user"),
+        },
+        "create_captcha_id": {Exception: (500, "Failed to generate captcha image")},
+        "captcha_image": {Exception: (500, "Failed to generate captcha image")},
+    },
+)
+
+
+def failure(_: BaseException, status: int, sentence: str) -> tuple[dict[str, str], int]:
+    return {"error": sentence}, status
+
+
+@login.post("/login")
+@limited("login", name_field="username")
+def log_in() -> dict[str, str]:
+    body = read(LOGIN)
+    _, token = accounts.log_in(body["username"], body["password"])
+    return {"message": "Login successful", "session_token": token}
+
+
+@signup.post("/signup")
+@limited("signup")
+def sign_up() -> dict[str, str]:
+    body = read(SIGNUP if captchas.required else SIGNUP_WITHOUT_CAPTCHA)
+    new_user = accounts.new_user(body["username"], body["password"], body["email"])
+    if captchas.required:
+        captchas.redeem(body["captchaId"], body["value"])
+    _, token = accounts.sign_up(new_user)
+    return {"message": "User signup successfully", "session_token": token}
+
+
+@captcha.get("/captcha")
+@limited("captcha")
+def create_captcha_id() -> dict[str, str]:
+    return {"captchaId": captchas.issue()}
+
+
+@captcha.get("/captcha/<captcha_id>")
+@limited("captcha", scope="captcha_image")
+def captcha_image(captcha_id: str) -> Response:
+    return Response(captchas.image(captcha_id), mimetype="image/png")
+
+
+DIALECT = Dialect("session", (login, signup, captcha), ERRORS, failure, open_sign_up=False)

@@ -1,0 +1,95 @@
+"""The document API Documentation (Token 认证), token.md."""
+
+from flask import Blueprint
+from marshmallow import EXCLUDE, Schema, fields
+from marshmallow.validate import Length
+
+from authsvc.core.errors import (
+    EmailTaken,
+    InvalidCredentials,
+    InvalidEmail,
+    InvalidPassword,
+    InvalidUsername,
+    Overloaded,
+    UsernameTaken,
+)
+from authsvc.core.users import User
+from authsvc.web.body import read
+from authsvc.web.dialect import Dialect, ErrorTable, accounts
+from authsvc.web.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
+from authsvc.web.limits import limited
+
+token = Blueprint("token", __name__)
+
+
+class LoginBody(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    username = fields.String(required=True, validate=Length(min=1))
+    password = fields.String(required=True, validate=Length(min=1))
+
+
+class RegisterBody(LoginBody):
+    email = fields.String(required=True, validate=Length(min=1))
+
+
+REGISTER, LOGIN = RegisterBody(), LoginBody()
+
+ERRORS = ErrorTable(
+    {
+        BadRequest: (400, "Missing parameters"),
+        UnsupportedMediaType: (415, "Missing parameters"),
+        InvalidUsername: (400, "Invalid username"),
+        InvalidEmail: (400, "Invalid email"),
+        InvalidPassword: (400, "Invalid password"),
+        UsernameTaken: (409, "User already exists"),
+        EmailTaken: (409, "User already exists"),
+        InvalidCredentials: (401, "Invalid credentials"),
+        NotFound: (404, "Not found"),
+        MethodNotAllowed: (405, "Method not allowed"),
+        RequestEntityTooLarge: (413, "Request too large"),
+        TooManyRequests: (429, "Too many requests"),
+        Exception: (500, "Internal server error"),
+        Overloaded: (503, "Service unavailable"),
+    },
+    {},
+)
+
+
+def failure(_: BaseException, status: int, sentence: str) -> tuple[dict[str, str], int]:
+    return {"error": sentence}, status
+
+
+def success(user: User, access_token: str) -> dict[str, str]:
+    return {
+        "userId": str(user.id),
+        "username": user.username,
+        "email": user.email or "",
+        "token": access_token,
+    }
+
+
+@token.post("/register")
+@limited("signup")
+def register() -> tuple[dict[str, str], int]:
+    body = read(REGISTER)
+    new_user = accounts.new_user(body["username"], body["password"], body["email"])
+    return success(*accounts.sign_up(new_user)), 201
+
+
+@token.post("/login")
+@limited("login", name_field="username")
+def log_in() -> dict[str, str]:
+    body = read(LOGIN)
+    return success(*accounts.log_in(body["username"], body["password"]))
+
+
+DIALECT = Dialect("token", (token,), ERRORS, failure)

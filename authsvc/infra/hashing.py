@@ -1,0 +1,120 @@
+"""Password hashes: argon2id, and no more of them at once than the machine has cores."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from authsvc.core.errors import Overloaded
+
+_POLL_SECONDS = 0.002
+_log = logging.getLogger(__name__)
+
+
+class HashSlots:
+    """So many hashes at once, over all processes that share a folder.
+
+    A slot is an advisory lock on a file, so that a process that is killed
+    gives its slot back.
+
+    Args:
+        folder: where the lock files lie; private to the service.
+        count: slots.
+        wait: seconds after which waiting for a slot is given up.
+    """
+
+    def __init__(self, folder: Path, count: int, wait: float) -> None:
+        self._files = [folder / f"hash-slot-{number}" for number in range(count)]
+        self._wait = wait
+        self._own = threading.BoundedSemaphore(count)
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Wait for a slot, and hold it.
+
+        Raises:
+            Overloaded: none came free in time.
+        """
+        deadline = time.monotonic() + self._wait
+        if not self._own.acquire(timeout=self._wait):
+            raise self._overloaded()
+        try:
+            descriptor = self._lock_one(deadline)
+            try:
+                yield
+            finally:
+                os.close(descriptor)
+        finally:
+            self._own.release()
+
+    def _lock_one(self, deadline: float) -> int:
+        while True:
+            for file in self._files:
+                if (descriptor := _try_lock(file)) is not None:
+                    return descriptor
+            if time.monotonic() >= deadline:
+                raise self._overloaded()
+            time.sleep(_POLL_SECONDS)
+
+    def _overloaded(self) -> Overloaded:
+        return Overloaded(retry_after=max(1, round(self._wait)))
+
+
+def _try_lock(file: Path) -> int | None:
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+class Argon2Hasher:
+    """Meets `authsvc.core.ports.PasswordHasher` with argon2id.
+
+    Args:
+        slots: bounds how many hashes are computed at once.
+        memory_kib, time_cost, parallelism: argon2's m, t and p.
+    """
+
+    def __init__(
+        self, slots: HashSlots, *, memory_kib: int, time_cost: int, parallelism: int
+    ) -> None:
+        self._slots = slots
+        self._argon2 = PasswordHasher(
+            memory_cost=memory_kib, time_cost=time_cost, parallelism=parallelism
+        )
+        self._decoy = self._argon2.hash(secrets.token_hex(16))
+
+    def hash(self, password: str) -> str:
+        """Return a salted hash that tells its own algorithm and parameters."""
+        with self._slots.hold():
+            return self._argon2.hash(password)
+
+    def verify(self, password_hash: str, password: str) -> bool:
+        """Tell whether the password is the one that was hashed."""
+        try:
+            with self._slots.hold():
+                return self._argon2.verify(password_hash, password)
+        except InvalidHashError:
+            _log.exception("a stored password hash cannot be read")
+            return False
+        except VerificationError:
+            return False
+
+    def verify_decoy(self) -> None:
+        """Cost what `verify` costs, for a user who is not there."""
+        self.verify(self._decoy, "")
+
+    def needs_rehash(self, password_hash: str) -> bool:
+        """Tell whether the hash was made with other parameters than today's."""
+        return self._argon2.check_needs_rehash(password_hash)

@@ -1,0 +1,54 @@
+"""The files of the development default: the data folder and what is made in it once."""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+_KEY_BYTES = 48
+
+
+class UnsafeFolder(Exception):
+    """A folder that must be ours alone belongs to somebody else."""
+
+
+def signing_key(data: Path) -> str:
+    """Return the data folder's signing key, made at random the first time (mode 0600)."""
+    file = data / "signing.key"
+    if not file.exists():
+        _create(file, secrets.token_urlsafe(_KEY_BYTES))
+    return file.read_text().strip()
+
+
+def sqlite_url(data: Path) -> str:
+    """Return the URL of the data folder's database; the folder is made if need be."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return f"sqlite:///{data / 'authsvc.sqlite3'}"
+
+
+def private_folder() -> Path:
+    """Return this user's folder for lock files, made if need be.
+
+    Raises:
+        UnsafeFolder: another user made a folder of that name.
+    """
+    folder = Path(tempfile.gettempdir(), f"authsvc-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if folder.is_symlink() or status.st_uid != os.getuid():
+        raise UnsafeFolder(f"{folder} belongs to another user; remove it, or set TMPDIR")
+    return folder
+
+
+def _create(file: Path, text: str) -> None:
+    """Write a file that appears whole or, if another process was first, not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, draft = tempfile.mkstemp(dir=file.parent)
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(text + "\n")
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(draft)

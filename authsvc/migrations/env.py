@@ -1,0 +1,24 @@
+"""How Alembic reaches the application's database."""
+
+from alembic import context
+from flask import current_app
+
+database = current_app.extensions["migrate"].db
+
+
+def run_migrations() -> None:
+    """Run the migrations on one connection, each in a transaction where the database has them."""
+    engine = database.engine
+    with engine.connect().execution_options(authsvc_writes=True) as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=database.metadata,
+            render_as_batch=engine.dialect.name == "sqlite",
+            compare_type=True,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.commit()
+
+
+run_migrations()

@@ -1,0 +1,75 @@
+"""The JSON body of a request, read once and held to a schema."""
+
+import json
+from typing import Any, cast
+
+from flask import g, request
+from marshmallow import Schema, ValidationError
+from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
+
+MAX_BYTES = 64 * 1024
+
+
+class MalformedBody(BadRequest):
+    """The body is not a JSON object of the form that the operation takes.
+
+    Args:
+        faults: field → sentences, in the words of the schema; empty when no
+            field is to blame.
+    """
+
+    def __init__(self, faults: dict[str, list[str]] | None = None) -> None:
+        super().__init__()
+        self.faults = faults or {}
+
+
+def read(schema: Schema) -> dict[str, Any]:
+    """Return the request's body as the schema loads it.
+
+    Raises:
+        MalformedBody: no body, not JSON in UTF-8, not an object, or against the schema.
+        UnsupportedMediaType: a Content-Type that is not JSON's.
+        RequestEntityTooLarge: over 64 KiB.
+    """
+    try:
+        return dict(schema.load(_object()))
+    except ValidationError as error:
+        raise MalformedBody(cast(dict[str, list[str]], error.messages)) from None
+
+
+def peek(field: str) -> str | None:
+    """Return a text field of the body, or None if there is no such thing. Raises nothing."""
+    try:
+        value = _object().get(field)
+    except HTTPException:
+        return None
+    return value if isinstance(value, str) else None
+
+
+def _object() -> dict[str, Any]:
+    if "body" not in g:
+        try:
+            g.body = _parse()
+        except HTTPException as error:
+            g.body = error
+    if isinstance(g.body, HTTPException):
+        raise g.body
+    body: dict[str, Any] = g.body
+    return body
+
+
+def _parse() -> dict[str, Any]:
+    raw = request.get_data()
+    if not request.is_json and (raw or request.content_type):
+        raise UnsupportedMediaType
+    try:
+        value = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise MalformedBody from None
+    if not isinstance(value, dict):
+        raise MalformedBody
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,75 @@
+"""Whose request it is: the client's address behind proxies that are trusted."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from flask import current_app, request
+
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+UNIX_SOCKET = "unix"
+"""How a connection over a unix socket is named among the trusted proxies."""
+
+
+class TrustedProxies:
+    """The peers whose `X-Forwarded-For` is believed.
+
+    Args:
+        networks: their addresses.
+        unix_socket: whether the peer of a unix socket is one of them.
+    """
+
+    def __init__(self, networks: Sequence[Network] = (), unix_socket: bool = False) -> None:
+        self._networks = tuple(networks)
+        self._unix_socket = unix_socket
+
+    def client(self, peer: str, forwarded_for: str) -> str:
+        """Return the client's address.
+
+        It is the peer's, unless the peer is trusted: then the rightmost address
+        of `X-Forwarded-For` that is not itself trusted. What stands left of an
+        entry that is no address is not believed.
+        """
+        nearest = _parse(peer)
+        if not self._trusts(nearest):
+            return _text(nearest)
+        for entry in reversed(forwarded_for.split(",")):
+            hop = _parse(entry.strip())
+            if hop is None:
+                break
+            nearest = hop
+            if not self._trusts(hop):
+                break
+        return _text(nearest)
+
+    def _trusts(self, address: Address | None) -> bool:
+        if address is None:
+            return self._unix_socket
+        return any(address in network for network in self._networks)
+
+
+def client_address() -> str:
+    """Return the address of the client that sent this request; `unix` for an unnamed socket."""
+    proxies: TrustedProxies = current_app.extensions["authsvc-proxies"]
+    return proxies.client(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
+
+
+def client_network() -> str:
+    """Return what is counted as one client: an IPv4 address, or an IPv6 /64."""
+    address = _parse(client_address())
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return _text(address)
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _text(address: Address | None) -> str:
+    return UNIX_SOCKET if address is None else str(address)

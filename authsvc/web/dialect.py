@@ -1,0 +1,72 @@
+"""What a dialect page is made of, and the use cases that it calls."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from flask import Blueprint, current_app
+from flask.typing import ResponseReturnValue
+from werkzeug.local import LocalProxy
+
+from authsvc.core.accounts import Accounts
+from authsvc.core.captchas import Captchas
+
+Row = tuple[Any, ...]
+"""A status and whatever else the dialect's `failure` needs to word it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTable:
+    """A document's errors: exception class → row.
+
+    Args:
+        rows: the rows that hold for every operation.
+        by_operation: operation (a view's name) → rows that hold there only.
+    """
+
+    rows: Mapping[type[BaseException], Row]
+    by_operation: Mapping[str, Mapping[type[BaseException], Row]]
+
+    def row(self, error: BaseException, operation: str | None) -> Row:
+        """Return the row of the nearest class in the error's MRO, the operation's own first."""
+        special = self.by_operation.get(operation or "", {})
+        for kind in type(error).__mro__:
+            if row := special.get(kind) or self.rows.get(kind):
+                return row
+        raise LookupError(f"no row for {type(error).__name__}")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A document, as code.
+
+    Args:
+        name: the word for it in the table of mounts.
+        blueprints: its operations.
+        errors: its table of errors; `Exception` must have a row.
+        failure: words one row: called with the error and the row's items.
+        open_sign_up: whether anyone can sign up without a captcha.
+    """
+
+    name: str
+    blueprints: tuple[Blueprint, ...]
+    errors: ErrorTable
+    failure: Callable[..., ResponseReturnValue]
+    open_sign_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """The core, as one application holds it."""
+
+    accounts: Accounts
+    captchas: Captchas
+
+
+def use_cases() -> UseCases:
+    """Return the use cases of the application that is answering."""
+    return cast(UseCases, current_app.extensions["authsvc"])
+
+
+accounts = cast(Accounts, LocalProxy(lambda: use_cases().accounts))
+captchas = cast(Captchas, LocalProxy(lambda: use_cases().captchas))

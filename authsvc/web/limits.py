@@ -1,0 +1,109 @@
+"""Rate limits: a page marks its views, one limiter counts for all dialects together."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flask import Flask
+from flask_limiter import Limiter
+from flask_limiter.errors import RateLimitExceeded
+
+from authsvc.core.errors import InvalidUsername
+from authsvc.core.users import fold, normalise_username
+from authsvc.web import body
+from authsvc.web.client import client_network
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+__all__ = ["RateLimitExceeded", "Rates", "install", "limited"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How often an address may do what, as Flask-Limiter writes it (`10/minute`).
+
+    Args:
+        login_pair: log-ins of one name from one address.
+        login, signup, captcha: per address.
+    """
+
+    login_pair: str
+    login: str
+    signup: str
+    captcha: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    rate: str
+    scope: str
+    name_field: str | None
+
+
+def limited(rate: str, *, scope: str = "", name_field: str | None = None) -> Callable[[View], View]:
+    """Mark a view as counted.
+
+    Args:
+        rate: which of `Rates` counts it per address.
+        scope: what shares the count; the rate's name if not given.
+        name_field: the body's field that holds a user name: `<rate>_pair`
+            then counts the view per (name, address) as well.
+    """
+
+    def mark(view: View) -> View:
+        view.limited = _Mark(rate, scope or rate, name_field)  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) -> None:
+    """Count every marked view of the application, in Redis, or in memory while Redis is down.
+
+    Args:
+        app: its views have all been registered.
+        rates: how often an address may do what.
+        enabled: off, nothing is counted.
+        connection_pool: where the connections to Redis come from.
+    """
+    limiter = Limiter(
+        key_func=client_network,
+        app=app,
+        enabled=enabled,
+        headers_enabled=True,
+        in_memory_fallback_enabled=True,
+        key_prefix="authsvc:limit",
+        storage_uri="redis://",
+        storage_options={"connection_pool": connection_pool},
+    )
+    counted: dict[Callable[..., Any], Callable[..., Any]] = {}
+    for endpoint, view in app.view_functions.items():
+        if hasattr(view, "limited"):
+            if view not in counted:
+                counted[view] = _count(limiter, rates, view, view.limited)
+            app.view_functions[endpoint] = counted[view]
+
+
+def _count(limiter: Limiter, rates: Rates, view: Callable[..., Any], mark: _Mark) -> Any:
+    view = limiter.shared_limit(getattr(rates, mark.rate), scope=mark.scope)(view)
+    if mark.name_field is None:
+        return view
+    pair = f"{mark.rate}_pair"
+    return limiter.shared_limit(
+        getattr(rates, pair),
+        scope=f"{mark.scope}_pair",
+        key_func=lambda: f"{client_network()} {_name_key(mark.name_field)}",
+        exempt_when=lambda: _name_key(mark.name_field) is None,
+    )(view)
+
+
+def _name_key(field: str | None) -> str | None:
+    name = body.peek(field) if field else None
+    if name is None:
+        return None
+    try:
+        key = fold(normalise_username(name))
+    except InvalidUsername:
+        return None
+    return hashlib.sha256(key.encode()).hexdigest()[:32]

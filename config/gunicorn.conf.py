@@ -1,0 +1,103 @@
+"""How gunicorn runs authsvc: `gunicorn -c config/gunicorn.conf.py wsgi:app`.
+
+Everything is decided by the AUTHSVC_* settings; see config/example.env.
+"""
+
+import socket
+import sys
+
+from authsvc.boot import fail, settings_or_exit
+from authsvc.infra.embedded import EmbeddedRedis, EmbeddedRedisError
+
+settings = settings_or_exit()
+
+
+def _listen_on():
+    addresses = [str(address) for address in settings.bind]
+    if settings.in_production:
+        return addresses
+    loopback = [a.port for a in settings.bind if a.host == "127.0.0.1"]
+    return addresses + [f"[::1]:{port}" for port in loopback if _has_ipv6_loopback()]
+
+
+def _has_ipv6_loopback():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+bind = _listen_on()
+workers = settings.workers
+worker_class = "gthread"
+threads = settings.threads
+timeout = settings.request_timeout
+graceful_timeout = settings.graceful_timeout
+keepalive = 5
+preload_app = True
+max_requests = 100_000
+max_requests_jitter = 10_000
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+forwarded_allow_ips = ""
+forwarder_headers = ""
+control_socket_disable = True
+proc_name = "authsvc"
+loglevel = settings.log_level
+accesslog = "-" if settings.log_level == "debug" else None
+
+embedded_redis = None if settings.redis_url else EmbeddedRedis(settings.data.resolve())
+
+
+def on_starting(server):
+    """Refuse ports in use in one sentence; start the private Redis before the workers."""
+    if not server.master_pid:
+        _refuse_ports_in_use()
+    if embedded_redis is not None:
+        try:
+            embedded_redis.start()
+        except EmbeddedRedisError as error:
+            fail(str(error))
+
+
+def when_ready(server):
+    """Tell a newcomer where to go."""
+    if settings.in_production:
+        return
+    ports = [address.port for address in settings.bind if address.port]
+    print(
+        "",
+        "authsvc answers on " + ", ".join(f"http://localhost:{port}" for port in ports),
+        "  dialects: " + ", ".join(map(str, settings.mounts)),
+        f"  data:     {settings.data.resolve()}",
+        "  an administrator: make admin NAME=…    stop: Ctrl-C",
+        "",
+        sep="\n",
+        file=sys.stderr,
+        flush=True,
+    )
+    if settings.captcha_test_value is not None:
+        server.log.warning("AUTHSVC_CAPTCHA_TEST_VALUE is set: it solves every captcha")
+
+
+def on_exit(server):
+    """Stop what was started."""
+    if embedded_redis is not None:
+        embedded_redis.stop()
+
+
+def _refuse_ports_in_use():
+    for address in bind:
+        if address.startswith("unix:"):
+            continue
+        host, _, port = address.rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host.strip("[]"), int(port)))
+            except OSError as error:
+                fail(f"cannot listen on {address}: {error.strerror}; choose others with PORTS.")
