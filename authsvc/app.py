@@ -1,7 +1,6 @@
 """The composition root: the one file that knows every part, and joins them."""
 
 import hmac
-import logging
 import re
 import time
 
@@ -33,8 +32,6 @@ _EXPOSED_HEADERS = [
     "X-Request-ID",
 ]
 
-_log = logging.getLogger(__name__)
-
 
 def create_app(settings: Settings) -> Flask:
     """Build the application. Nothing outside is connected yet.
@@ -54,6 +51,21 @@ def create_app(settings: Settings) -> Flask:
     _join(app, settings)
     _allow_origins(app, settings)
     return app
+
+
+def cautions(settings: Settings) -> list[str]:
+    """Return what an operator should know about these settings, a sentence each."""
+    sentences = []
+    if settings.captcha_test_value is not None:
+        sentences.append(f"{PREFIX}CAPTCHA_TEST_VALUE is set: it solves every captcha.")
+    unguarded = [
+        str(mount)
+        for mount in settings.mounts
+        if not (dialects.REGISTRY[mount.dialect].sign_up_captcha and settings.signup_captcha)
+    ]
+    if settings.in_production and unguarded:
+        sentences.append(f"anyone signs up without a captcha through {', '.join(unguarded)}.")
+    return sentences
 
 
 def _mount(app: MountedFlask, settings: Settings) -> None:

@@ -6,6 +6,7 @@ Everything is decided by the AUTHSVC_* settings; see config/example.env.
 import socket
 import sys
 
+from authsvc.app import cautions
 from authsvc.boot import fail, settings_or_exit
 from authsvc.infra.embedded import EmbeddedRedis, EmbeddedRedisError
 
@@ -64,7 +65,9 @@ def on_starting(server):
 
 
 def when_ready(server):
-    """Tell a newcomer where to go."""
+    """Say what deserves caution, and tell a newcomer where to go."""
+    for caution in cautions(settings):
+        server.log.warning(caution)
     if settings.in_production:
         return
     ports = [address.port for address in settings.bind if address.port]
@@ -79,8 +82,6 @@ def when_ready(server):
         file=sys.stderr,
         flush=True,
     )
-    if settings.captcha_test_value is not None:
-        server.log.warning("AUTHSVC_CAPTCHA_TEST_VALUE is set: it solves every captcha")
 
 
 def on_exit(server):

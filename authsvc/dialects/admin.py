@@ -3,7 +3,7 @@
 from typing import Any
 
 from flask import Blueprint
-from marshmallow import EXCLUDE, Schema, fields
+from marshmallow import fields
 from marshmallow.validate import Length
 
 from authsvc.core.accounts import ORDINARY
@@ -21,7 +21,7 @@ from authsvc.core.errors import (
 )
 from authsvc.core.users import User
 from authsvc.web.bearer import bearer_token
-from authsvc.web.body import read
+from authsvc.web.body import Body, read
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
 from authsvc.web.errors import (
     BadRequest,
@@ -36,10 +36,7 @@ from authsvc.web.limits import limited
 admin = Blueprint("admin", __name__)
 
 
-class LoginBody(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class LoginBody(Body):
     username = fields.String(required=True, validate=Length(min=1))
     password = fields.String(required=True, validate=Length(min=1))
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flask import Blueprint
-from marshmallow import EXCLUDE, Schema, fields
+from marshmallow import fields
 from marshmallow.validate import Length
 
 from authsvc.core.errors import (
@@ -14,7 +14,7 @@ from authsvc.core.errors import (
     UsernameTaken,
 )
 from authsvc.core.users import User
-from authsvc.web.body import MalformedBody, read
+from authsvc.web.body import Body, MalformedBody, read
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
 from authsvc.web.errors import (
     BadRequest,
@@ -36,10 +36,7 @@ WORDS: dict[str, Any] = {
 NOT_EMPTY = Length(min=1, error="不能为空")
 
 
-class RegisterBody(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class RegisterBody(Body):
     username = fields.String(required=True, validate=NOT_EMPTY, error_messages=WORDS)
     password = fields.String(required=True, error_messages=WORDS)
 

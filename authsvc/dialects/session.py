@@ -1,7 +1,7 @@
 """The document 用户管理接口文档, session.md; without captcha, session-without-captcha.md."""
 
 from flask import Blueprint, Response
-from marshmallow import EXCLUDE, Schema, fields
+from marshmallow import fields
 from marshmallow.validate import Length
 
 from authsvc.core.errors import (
@@ -14,7 +14,7 @@ from authsvc.core.errors import (
     SessionsUnavailable,
     UsernameTaken,
 )
-from authsvc.web.body import read
+from authsvc.web.body import Body, read
 from authsvc.web.dialect import Dialect, ErrorTable, accounts, captchas
 from authsvc.web.errors import (
     BadRequest,
@@ -31,10 +31,7 @@ signup = Blueprint("signup", __name__)
 captcha = Blueprint("captcha", __name__)
 
 
-class LoginBody(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class LoginBody(Body):
     username = fields.String(required=True, validate=Length(min=1))
     password = fields.String(required=True, validate=Length(min=1))
 
@@ -114,4 +111,4 @@ def captcha_image(captcha_id: str) -> Response:
     return Response(captchas.image(captcha_id), mimetype="image/png")
 
 
-DIALECT = Dialect("session", (login, signup, captcha), ERRORS, failure, open_sign_up=False)
+DIALECT = Dialect("session", (login, signup, captcha), ERRORS, failure, sign_up_captcha=True)

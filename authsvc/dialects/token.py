@@ -1,7 +1,7 @@
 """The document API Documentation (Token 认证), token.md."""
 
 from flask import Blueprint
-from marshmallow import EXCLUDE, Schema, fields
+from marshmallow import fields
 from marshmallow.validate import Length
 
 from authsvc.core.errors import (
@@ -14,7 +14,7 @@ from authsvc.core.errors import (
     UsernameTaken,
 )
 from authsvc.core.users import User
-from authsvc.web.body import read
+from authsvc.web.body import Body, read
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
 from authsvc.web.errors import (
     BadRequest,
@@ -29,10 +29,7 @@ from authsvc.web.limits import limited
 token = Blueprint("token", __name__)
 
 
-class LoginBody(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
+class LoginBody(Body):
     username = fields.String(required=True, validate=Length(min=1))
     password = fields.String(required=True, validate=Length(min=1))
 

@@ -4,10 +4,17 @@ import json
 from typing import Any, cast
 
 from flask import g, request
-from marshmallow import Schema, ValidationError
+from marshmallow import EXCLUDE, Schema, ValidationError
 from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 MAX_BYTES = 64 * 1024
+
+
+class Body(Schema):
+    """A JSON object of known fields; a field that the document does not name is passed over."""
+
+    class Meta:
+        unknown = EXCLUDE
 
 
 class MalformedBody(BadRequest):

@@ -45,14 +45,14 @@ class Dialect:
         blueprints: its operations.
         errors: its table of errors; `Exception` must have a row.
         failure: words one row: called with the error and the row's items.
-        open_sign_up: whether anyone can sign up without a captcha.
+        sign_up_captcha: whether its sign-up has a place for a captcha.
     """
 
     name: str
     blueprints: tuple[Blueprint, ...]
     errors: ErrorTable
     failure: Callable[..., ResponseReturnValue]
-    open_sign_up: bool = True
+    sign_up_captcha: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Flask
+from flask import Flask, Response
 from flask_limiter import Limiter
-from flask_limiter.errors import RateLimitExceeded
 
 from authsvc.core.errors import InvalidUsername
 from authsvc.core.users import fold, normalise_username
@@ -15,8 +14,6 @@ from authsvc.web import body
 from authsvc.web.client import client_network
 
 View = TypeVar("View", bound=Callable[..., Any])
-
-__all__ = ["RateLimitExceeded", "Rates", "install", "limited"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,7 @@ def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) ->
         enabled: off, nothing is counted.
         connection_pool: where the connections to Redis come from.
     """
+    app.after_request(_ask_to_wait_only_when_refused)
     limiter = Limiter(
         key_func=client_network,
         app=app,
@@ -83,6 +81,13 @@ def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) ->
             if view not in counted:
                 counted[view] = _count(limiter, rates, view, view.limited)
             app.view_functions[endpoint] = counted[view]
+
+
+def _ask_to_wait_only_when_refused(response: Response) -> Response:
+    """Take back the header that Flask-Limiter gives successful answers too (RFC 9110, 10.2.3)."""
+    if response.status_code not in (429, 503):
+        response.headers.pop("Retry-After", None)
+    return response
 
 
 def _count(limiter: Limiter, rates: Rates, view: Callable[..., Any], mark: _Mark) -> Any:
