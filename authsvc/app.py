@@ -42,7 +42,7 @@ def create_app(settings: Settings) -> Flask:
     app = MountedFlask("authsvc", static_folder=None)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.config["MAX_CONTENT_LENGTH"] = body.MAX_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = body.READ_BYTES
     app.url_map.merge_slashes = False
     app.extensions["authsvc-proxies"] = settings.trusted_proxies
     service.install(app)

@@ -34,6 +34,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 from urllib.parse import quote
 
 OLDEST_VERSION = (6, 2)  # the first with GETDEL
@@ -148,23 +149,28 @@ def find_redis_server() -> Path:
     raise RedisServerMissing
 
 
+class Running(NamedTuple):
+    """A supervisor, as the process `owner` that started it knows it."""
+
+    server: Path
+    owner: int
+    supervisor: int
+    link: socket.socket
+
+
+# By data folder. Here rather than in the objects, because gunicorn reads its configuration file
+# anew on HUP, and drops the objects that the file made before.
+RUNNING: dict[Path, Running] = {}
+
+
 class EmbeddedRedis:
     """A redis-server of one's own on a unix socket, its data in `<data>/redis`.
 
-    Only the process that called `start()` controls it: in a forked worker the methods do nothing.
+    Two objects for one data folder in one process stand for the same redis-server. Only the
+    process that started it controls it: in a forked worker the methods do nothing.
 
-    gunicorn reads its configuration file anew on HUP, so keep the object on the arbiter rather
-    than in a global of that file:
-
-        def on_starting(server):
-            server.redis = EmbeddedRedis(data)
-            server.redis.start()
-
-        def when_ready(server):
-            server.redis.watch()
-
-        def on_exit(server):
-            server.redis.stop()
+    In gunicorn's configuration `on_starting` calls `start()`, `when_ready` calls `watch()` and
+    `on_exit` calls `stop()`.
 
     Args:
         data: The data folder of the service; made if it does not exist.
@@ -173,10 +179,6 @@ class EmbeddedRedis:
     def __init__(self, data: Path) -> None:
         self._data = data.resolve()
         self._socket = _socket_path(self._data)
-        self._server: Path | None = None
-        self._owner = 0
-        self._supervisor = 0
-        self._link: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -195,14 +197,14 @@ class EmbeddedRedis:
             RedisDidNotStart: redis-server died, or did not answer in time.
             OSError: The data folder cannot be made, or no process started.
         """
-        if self._link is not None:
+        if self._data in RUNNING:
             return
-        self._server = find_redis_server()
+        server = find_redis_server()
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._data / "redis").mkdir(mode=0o700, exist_ok=True)
-        link = self._start_supervisor(self._server, persistent=False)
+        running = self._start_supervisor(server, persistent=False)
         try:
-            self._await_answer(link)
+            self._await_answer(running.link)
         except BaseException:
             self.stop()
             raise
@@ -212,16 +214,16 @@ class EmbeddedRedis:
 
         Takes at most about 8 seconds; what has not ended by then is killed.
         """
-        link = self._link
-        if link is None or self._owner != os.getpid():
+        running = self._running()
+        if running is None:
             return
-        self._link = None
-        with link:
+        del RUNNING[self._data]
+        with running.link as link:
             with suppress(OSError):
                 link.shutdown(socket.SHUT_WR)
             if not _closed(link, STOPS_WITHIN):
-                os.kill(self._supervisor, signal.SIGKILL)
-        _collect(self._supervisor)
+                os.kill(running.supervisor, signal.SIGKILL)
+        _collect(running.supervisor)
 
     def ensure(self) -> None:
         """Replace the supervisor if it was killed; return at once, raising nothing.
@@ -229,19 +231,18 @@ class EmbeddedRedis:
         redis-server dies with its supervisor, and is back about a second after this call. Nothing
         need call this where `watch()` was called.
         """
-        link = self._link
-        if link is None or self._owner != os.getpid() or not _closed(link, 0):
+        running = self._running()
+        if running is None or not _closed(running.link, 0):
             return
-        assert self._server is not None
-        self._link = None  # a signal handler may call this method while it runs
-        _collect(self._supervisor)
+        del RUNNING[self._data]  # a signal handler may call this method while it runs
+        _collect(running.supervisor)
         try:
-            self._start_supervisor(self._server, persistent=True)
+            self._start_supervisor(running.server, persistent=True)
         except OSError as fault:
-            self._link = link
+            RUNNING[self._data] = running
             _say(f"the supervisor of redis-server died and cannot be replaced: {fault}")
         else:
-            link.close()
+            running.link.close()
             _say("the supervisor of redis-server died and is replaced")
 
     def watch(self) -> None:
@@ -260,7 +261,11 @@ class EmbeddedRedis:
         signal.signal(signal.SIGCHLD, a_child_died)
         self.ensure()
 
-    def _start_supervisor(self, server: Path, *, persistent: bool) -> socket.socket:
+    def _running(self) -> Running | None:
+        running = RUNNING.get(self._data)
+        return running if running and running.owner == os.getpid() else None
+
+    def _start_supervisor(self, server: Path, *, persistent: bool) -> Running:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-I", __file__]
         command += [str(server), str(self._data), str(self._socket)]
@@ -278,8 +283,8 @@ class EmbeddedRedis:
                 ours.close()
                 raise
         process.returncode = 0  # keeps Popen from waiting for it, and warning: see `_collect`
-        self._owner, self._supervisor, self._link = os.getpid(), process.pid, ours
-        return ours
+        running = RUNNING[self._data] = Running(server, os.getpid(), process.pid, ours)
+        return running
 
     def _await_answer(self, link: socket.socket) -> None:
         log = str(self._data / "redis" / "redis.log")
@@ -475,7 +480,7 @@ def _socket_path(data: Path) -> Path:
 
 
 def _runtime_folders() -> list[Path]:
-    folders = [Path(tempfile.gettempdir()), Path("/tmp")]
+    folders = [Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108 - see `_make_private`
     with suppress(KeyError, OSError):
         runtime = Path(os.environ["XDG_RUNTIME_DIR"])
         if runtime.is_absolute() and runtime.stat().st_uid == os.geteuid():

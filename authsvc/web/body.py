@@ -5,9 +5,16 @@ from typing import Any, cast
 
 from flask import g, request
 from marshmallow import EXCLUDE, Schema, ValidationError
-from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 
 MAX_BYTES = 64 * 1024
+READ_BYTES = MAX_BYTES + 1
+"""How much of a body is read: one byte more shows that a chunked one is too large."""
 
 
 class Body(Schema):
@@ -67,6 +74,8 @@ def _object() -> dict[str, Any]:
 
 def _parse() -> dict[str, Any]:
     raw = request.get_data()
+    if len(raw) > MAX_BYTES:
+        raise RequestEntityTooLarge
     if not request.is_json and (raw or request.content_type):
         raise UnsupportedMediaType
     try:

@@ -64,11 +64,12 @@ def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) ->
         enabled: off, nothing is counted.
         connection_pool: where the connections to Redis come from.
     """
+    if not enabled:
+        return
     app.after_request(_ask_to_wait_only_when_refused)
     limiter = Limiter(
         key_func=client_network,
         app=app,
-        enabled=enabled,
         headers_enabled=True,
         in_memory_fallback_enabled=True,
         key_prefix="authsvc:limit",
