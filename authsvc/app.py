@@ -13,7 +13,7 @@ from authsvc.core.captchas import CaptchaPolicy, Captchas
 from authsvc.infra import database, redis, runtime
 from authsvc.infra.captcha_image import PillowPainter
 from authsvc.infra.captcha_store import RedisCaptchaStore
-from authsvc.infra.embedded import socket_path
+from authsvc.infra.embedded import EmbeddedRedis
 from authsvc.infra.hashing import Argon2Hasher, HashSlots
 from authsvc.infra.jwt import JwtIssuer
 from authsvc.infra.sessions import RedisSessions
@@ -84,7 +84,7 @@ def _join(app: Flask, settings: Settings) -> None:
     data = settings.data.resolve()
     secret = settings.jwt_secret or runtime.signing_key(data)
     database.install(app, settings.database_url or runtime.sqlite_url(data), _pool(settings))
-    redis_url = settings.redis_url or f"unix://{socket_path(data)}"
+    redis_url = settings.redis_url or EmbeddedRedis(data).url
     client = redis.connect(
         redis_url,
         redis.RedisOptions(
@@ -131,9 +131,8 @@ def _join(app: Flask, settings: Settings) -> None:
 
 
 def _hasher(settings: Settings) -> Argon2Hasher:
-    folder = runtime.private_folder()
     return Argon2Hasher(
-        HashSlots(folder, settings.hash_slots, settings.hash_wait),
+        HashSlots(runtime.lock_folder(), settings.hash_slots, settings.hash_wait),
         memory_kib=settings.argon2_memory_kib,
         time_cost=settings.argon2_time_cost,
         parallelism=settings.argon2_parallelism,

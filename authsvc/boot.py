@@ -9,7 +9,6 @@ from flask import Flask
 from authsvc import cli, settings
 from authsvc.app import create_app
 from authsvc.infra.embedded import EmbeddedRedisError
-from authsvc.infra.runtime import UnsafeFolder
 from authsvc.settings import Settings, SettingsError
 
 
@@ -31,7 +30,7 @@ def app_or_exit() -> Flask:
         app = create_app(chosen)
     except SettingsError as error:
         fail(*error.faults)
-    except (EmbeddedRedisError, UnsafeFolder) as error:
+    except EmbeddedRedisError as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}.")

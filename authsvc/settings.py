@@ -243,11 +243,13 @@ def load() -> Settings:
     except EnvValidationError as error:
         found = cast(dict[str, list[str]], error.error_messages)
         faults += [f"{name}: {' '.join(map(str, found[name]))}" for name in found]
-    if not faults and values["env"] == PRODUCTION:
-        faults += _refused_in_production(Settings(**values))
+    if not faults:
+        settings = Settings(**values)
+        faults += _refused_everywhere(settings)
+        faults += _refused_in_production(settings) if settings.in_production else ()
     if faults:
         raise SettingsError(sorted(faults))
-    return Settings(**values)
+    return settings
 
 
 def _reader() -> Env:
@@ -286,9 +288,12 @@ def _unknown_names() -> Iterator[str]:
             yield f"{name}: there is no such setting; the nearest is {nearest}."
 
 
-def _refused_in_production(settings: Settings) -> Iterator[str]:
+def _refused_everywhere(settings: Settings) -> Iterator[str]:
     if not settings.mounts:
-        yield f"{PREFIX}MOUNTS: production has no default; choose the dialects to serve."
+        yield f"{PREFIX}MOUNTS: choose the dialects to serve, such as envelope=/api."
+
+
+def _refused_in_production(settings: Settings) -> Iterator[str]:
     if settings.jwt_secret is None:
         yield f"{PREFIX}JWT_SECRET: production needs a secret of {SECRET_MIN_BYTES} bytes or more."
     if settings.database_url is None or settings.database_url.startswith("sqlite"):

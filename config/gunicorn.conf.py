@@ -60,12 +60,14 @@ def on_starting(server):
     if embedded_redis is not None:
         try:
             embedded_redis.start()
-        except EmbeddedRedisError as error:
+        except (EmbeddedRedisError, OSError) as error:
             fail(str(error))
 
 
 def when_ready(server):
-    """Say what deserves caution, and tell a newcomer where to go."""
+    """Watch over the private Redis, say what deserves caution, tell a newcomer where to go."""
+    if embedded_redis is not None:
+        embedded_redis.watch()
     for caution in cautions(settings):
         server.log.warning(caution)
     if settings.in_production:

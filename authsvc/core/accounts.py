@@ -12,6 +12,7 @@ from authsvc.core.errors import (
     InvalidPermission,
     InvalidToken,
     InvalidUsername,
+    Overloaded,
     PermissionDenied,
     UsersUnavailable,
 )
@@ -206,7 +207,7 @@ class Accounts:
             return
         try:
             self._users.replace_hash(user, self._hasher.hash(password))
-        except UsersUnavailable:
+        except (UsersUnavailable, Overloaded):
             _log.warning("the password hash of user %d could not be renewed", user.id)
 
     def _issue_token(self, user: User) -> str:

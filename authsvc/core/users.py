@@ -70,14 +70,12 @@ def check_email(raw: str) -> str:
     """Return the address as typed, after checking its syntax.
 
     Raises:
-        InvalidEmail: it is longer than 254 characters or is not `local@domain`
-            with dot-separated atoms (RFC 5321, RFC 6531 letters included) and
-            a domain of at least two labels, the last not a number.
+        InvalidEmail: as typed, or under NFKC as it is compared, it is longer
+            than 254 characters or is not `local@domain` with dot-separated
+            atoms (RFC 5321, RFC 6531 letters included) and a domain of at
+            least two labels, the last not a number.
     """
-    match = _EMAIL.fullmatch(raw) if len(raw) <= EMAIL_MAX_LENGTH else None
-    if match is None or len(match["local"]) > 64 or match["last"].isdigit():
-        raise InvalidEmail
-    if _has_category(raw, _REFUSED_CATEGORIES | _SPACES):
+    if not (_is_email(raw) and _is_email(unicodedata.normalize("NFKC", raw))):
         raise InvalidEmail
     return raw
 
@@ -88,6 +86,13 @@ def is_storable_password(password: str) -> bool:
         return len(password.encode()) <= PASSWORD_MAX_BYTES
     except UnicodeEncodeError:
         return False
+
+
+def _is_email(text: str) -> bool:
+    match = _EMAIL.fullmatch(text) if len(text) <= EMAIL_MAX_LENGTH else None
+    if match is None or len(match["local"]) > 64 or match["last"].isdigit():
+        return False
+    return not _has_category(text, _REFUSED_CATEGORIES | _SPACES)
 
 
 def _has_category(text: str, categories: frozenset[str]) -> bool:

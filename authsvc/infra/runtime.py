@@ -5,11 +5,9 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from authsvc.infra.redis_supervisor import make_private
+
 _KEY_BYTES = 48
-
-
-class UnsafeFolder(Exception):
-    """A folder that must be ours alone belongs to somebody else."""
 
 
 def signing_key(data: Path) -> str:
@@ -26,17 +24,15 @@ def sqlite_url(data: Path) -> str:
     return f"sqlite:///{data / 'authsvc.sqlite3'}"
 
 
-def private_folder() -> Path:
-    """Return this user's folder for lock files, made if need be.
+def lock_folder() -> Path:
+    """Return this user's folder for lock files, which all services of the machine share.
 
     Raises:
-        UnsafeFolder: another user made a folder of that name.
+        RuntimeFolderUnsafe: others than this user may reach into it.
+        OSError: it cannot be made.
     """
-    folder = Path(tempfile.gettempdir(), f"authsvc-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if folder.is_symlink() or status.st_uid != os.getuid():
-        raise UnsafeFolder(f"{folder} belongs to another user; remove it, or set TMPDIR")
+    folder = Path(tempfile.gettempdir(), f"authsvc-{os.geteuid()}")
+    make_private(folder)
     return folder
 
 
