@@ -121,8 +121,7 @@ class MountTable:
             for mount in self.mounts
             if mount.answers_on(port) and _is_under(path, mount.prefix)
         ]
-        rank = lambda mount: (len(mount.prefix), mount.port is not None)  # noqa: E731
-        return max(candidates, key=rank, default=None)
+        return max(candidates, key=_precedence, default=None)
 
     def check(self, claims: Iterable[Claim]) -> None:
         """Refuse a table in which a claim cannot be kept.
@@ -158,6 +157,10 @@ class MountTable:
                 f'"{claim.mount}" claims {claim.method} {claim.path}, '
                 f'which "{owners[0]}" hides on every port'
             )
+
+
+def _precedence(mount: Mount) -> tuple[int, bool]:
+    return len(mount.prefix), mount.port is not None
 
 
 def _is_under(path: str, prefix: str) -> bool:
