@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from authsvc.core.errors import Overloaded
+from authsvc.infra.redis_supervisor import make_private
 
 _POLL_SECONDS = 0.002
 _log = logging.getLogger(__name__)
@@ -69,13 +70,21 @@ class HashSlots:
 
 
 def _try_lock(file: Path) -> int | None:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = _open(file)
+    except FileNotFoundError:  # old temporary folders are cleaned away on some systems
+        make_private(file.parent)
+        descriptor = _open(file)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _open(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 class Argon2Hasher:

@@ -42,6 +42,8 @@ def _create(file: Path, text: str) -> None:
     descriptor, draft = tempfile.mkstemp(dir=file.parent)
     with os.fdopen(descriptor, "w") as opened:
         opened.write(text + "\n")
+        opened.flush()
+        os.fsync(descriptor)
     try:
         os.link(draft, file)
     except FileExistsError:

@@ -73,9 +73,7 @@ def _object() -> dict[str, Any]:
 
 
 def _parse() -> dict[str, Any]:
-    raw = request.get_data()
-    if len(raw) > MAX_BYTES:
-        raise RequestEntityTooLarge
+    raw = _receive()
     if not request.is_json and (raw or request.content_type):
         raise UnsupportedMediaType
     try:
@@ -85,6 +83,18 @@ def _parse() -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MalformedBody
     return value
+
+
+def _receive() -> bytes:
+    try:
+        raw = request.get_data()
+    except HTTPException:
+        raise
+    except Exception as error:  # each WSGI server has its own for a body that is framed wrongly
+        raise MalformedBody from error
+    if len(raw) > MAX_BYTES:
+        raise RequestEntityTooLarge
+    return raw
 
 
 def _refuse(constant: str) -> None:

@@ -92,16 +92,15 @@ def _ask_to_wait_only_when_refused(response: Response) -> Response:
 
 
 def _count(limiter: Limiter, rates: Rates, view: Callable[..., Any], mark: _Mark) -> Any:
-    view = limiter.shared_limit(getattr(rates, mark.rate), scope=mark.scope)(view)
-    if mark.name_field is None:
-        return view
-    pair = f"{mark.rate}_pair"
-    return limiter.shared_limit(
-        getattr(rates, pair),
-        scope=f"{mark.scope}_pair",
-        key_func=lambda: f"{client_network()} {_name_key(mark.name_field)}",
-        exempt_when=lambda: _name_key(mark.name_field) is None,
-    )(view)
+    if mark.name_field is not None:  # first: the answer's headers tell of the first limit
+        pair = f"{mark.rate}_pair"
+        view = limiter.shared_limit(
+            getattr(rates, pair),
+            scope=f"{mark.scope}_pair",
+            key_func=lambda: f"{client_network()} {_name_key(mark.name_field)}",
+            exempt_when=lambda: _name_key(mark.name_field) is None,
+        )(view)
+    return limiter.shared_limit(getattr(rates, mark.rate), scope=mark.scope)(view)
 
 
 def _name_key(field: str | None) -> str | None:

@@ -1,0 +1,227 @@
+"""Small real stand-ins for everything outside, which keep the ports' promises in memory."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from authsvc.core.errors import (
+    EmailTaken,
+    InvalidToken,
+    Overloaded,
+    UsernameTaken,
+)
+from authsvc.core.ports import Claims
+from authsvc.core.users import NewUser, User
+
+T = TypeVar("T")
+
+START = 1_800_000_000.0
+
+
+class FakeClock:
+    """A clock that stands still until it is put forward."""
+
+    def __init__(self, now: float = START) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Expiring:
+    """Values under keys, each forgotten when its time is over."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self._held: dict[str, tuple[float, Any]] = {}
+
+    def put(self, key: str, value: Any, lifetime: float) -> None:
+        self._held[key] = (self._clock() + lifetime, value)
+
+    def get(self, key: str) -> Any:
+        ends, value = self._held.get(key, (0.0, None))
+        return value if ends > self._clock() else None
+
+    def pop(self, key: str) -> Any:
+        value = self.get(key)
+        self._held.pop(key, None)
+        return value
+
+
+class FakeUsers:
+    """Meets `Users`. One transaction at a time, like SQLite."""
+
+    def __init__(self) -> None:
+        self._stored: dict[int, tuple[User, NewUser]] = {}
+        self._ids = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def add(
+        self, new_user: NewUser, password_hash: str, finish: Callable[[User], T]
+    ) -> tuple[User, T]:
+        with self._lock:
+            self._refuse_taken(new_user)
+            user = User(
+                id=next(self._ids),
+                username=new_user.username,
+                email=new_user.email,
+                permission=new_user.permission,
+                data="{}",
+                password_hash=password_hash,
+            )
+            finished = finish(user)
+            self._stored[user.id] = (user, new_user)
+            return user, finished
+
+    def by_username_key(self, key: str) -> User | None:
+        return self._first(lambda made_of: made_of.username_key == key)
+
+    def by_id(self, user_id: int) -> User | None:
+        user, _ = self._stored.get(user_id, (None, None))
+        return user
+
+    def replace_hash(self, user: User, password_hash: str) -> None:
+        with self._lock:
+            stored, made_of = self._stored.get(user.id, (None, None))
+            if stored and made_of and stored.password_hash == user.password_hash:
+                self._stored[user.id] = (replace(stored, password_hash=password_hash), made_of)
+
+    def delete(self, user: User) -> None:
+        """Not of the port: what an operator does."""
+        del self._stored[user.id]
+
+    def _refuse_taken(self, new_user: NewUser) -> None:
+        if self.by_username_key(new_user.username_key):
+            raise UsernameTaken
+        key = new_user.email_key
+        if key is not None and self._first(lambda made_of: made_of.email_key == key):
+            raise EmailTaken
+
+    def _first(self, holds: Callable[[NewUser], bool]) -> User | None:
+        with self._lock:
+            return next((user for user, made_of in self._stored.values() if holds(made_of)), None)
+
+
+class FakeHasher:
+    """Meets `PasswordHasher` with a hash that hides nothing."""
+
+    def __init__(self, cost: int = 1) -> None:
+        self.cost = cost
+        self.overloaded_at: str | None = None
+
+    def hash(self, password: str) -> str:
+        self._work("hash")
+        return json.dumps([self.cost, password])
+
+    def verify(self, password_hash: str, password: str) -> bool:
+        self._work("verify")
+        return bool(json.loads(password_hash)[1] == password)
+
+    def verify_decoy(self) -> None:
+        self._work("verify")
+
+    def needs_rehash(self, password_hash: str) -> bool:
+        return bool(json.loads(password_hash)[0] != self.cost)
+
+    def _work(self, name: str) -> None:
+        if self.overloaded_at == name:
+            raise Overloaded(retry_after=5)
+
+
+class FakeTokens:
+    """Meets `TokenIssuer` with tokens that are not signed."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def issue(self, user: User, session_id: str, issued_at: int, expires_at: int) -> str:
+        return json.dumps([user.id, session_id, issued_at, expires_at])
+
+    def decode(self, token: str) -> Claims:
+        try:
+            user_id, session_id, _, expires_at = json.loads(token)
+        except ValueError:
+            raise InvalidToken from None
+        if expires_at <= self._clock():
+            raise InvalidToken
+        return Claims(session_id, user_id)
+
+
+class FakeSessions:
+    """Meets `Sessions`."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._open = Expiring(clock)
+
+    def open(self, session_id: str, user_id: int, lifetime: int) -> None:
+        self._open.put(session_id, user_id, lifetime)
+
+    def is_open(self, session_id: str) -> bool:
+        return self._open.get(session_id) is not None
+
+    def close(self, session_id: str) -> None:
+        self._open.pop(session_id)
+
+
+class FakeCaptchaStore:
+    """Meets `CaptchaStore`."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._answers = Expiring(clock)
+        self._images: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def put(self, captcha_id: str, answer: str, lifetime: int) -> None:
+        self._answers.put(captcha_id, answer, lifetime)
+
+    def look(self, captcha_id: str) -> tuple[str | None, bytes | None]:
+        answer = self._answers.get(captcha_id)
+        return answer, self._images.get(captcha_id) if answer is not None else None
+
+    def keep_image(self, captcha_id: str, image: bytes) -> None:
+        if self._answers.get(captcha_id) is not None:
+            self._images[captcha_id] = image
+
+    def take(self, captcha_id: str) -> str | None:
+        with self._lock:
+            self._images.pop(captcha_id, None)
+            answer: str | None = self._answers.pop(captcha_id)
+            return answer
+
+
+class FakePainter:
+    """Meets `CaptchaPainter` with a picture that says what it was made of."""
+
+    def paint(self, answer: str, seed: bytes) -> bytes:
+        return f"{answer} {seed.hex()}".encode()
+
+
+class Noted:
+    """Something outside, and a journal of what was asked of it; a method named in `fails` raises.
+
+    Args:
+        name: what the journal calls it.
+        outside: what meets the port.
+        journal: takes a line `name.method` for every call, before it is made.
+        fails: method → what it raises instead of doing anything.
+    """
+
+    def __init__(
+        self, name: str, outside: Any, journal: list[str], fails: dict[str, Exception]
+    ) -> None:
+        self._name, self._outside, self._journal, self._fails = name, outside, journal, fails
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self._journal.append(f"{self._name}.{method}")
+            if failure := self._fails.get(f"{self._name}.{method}"):
+                raise failure
+            return getattr(self._outside, method)(*arguments)
+
+        return call

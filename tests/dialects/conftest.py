@@ -1,0 +1,82 @@
+"""Real services over shared stores, for every test of a dialect."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dialects.pages import PASSWORD, TOKEN_LOGIN, TOKEN_REGISTER, fresh_name, send, token_of
+from tests.dialects.stores import Stores
+from tests.support.service import Service
+
+Serve = Callable[..., Service]
+
+# A whole test run fits into a day, so that one request uses a limit up.
+SCARCE = {
+    "AUTHSVC_RATELIMIT_ENABLED": "on",
+    **{
+        f"AUTHSVC_RATELIMIT_{name}": "1/day"
+        for name in ("LOGIN", "LOGIN_PAIR", "SIGNUP", "CAPTCHA")
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def stores(server_folder: Path) -> Iterator[Stores]:
+    """The database and the Redis behind all services of these tests."""
+    stores = Stores(server_folder / "dialects")
+    stores.open()
+    yield stores
+    stores.close()
+
+
+@pytest.fixture(scope="session")
+def serve(stores: Stores) -> Iterator[Serve]:
+    """Starts services that run until the end; then all are told to stop before any is awaited."""
+    services: list[Service] = []
+
+    def start(name: str, env: dict[str, str] | None = None) -> Service:
+        services.append(stores.service(name, env).start())
+        return services[-1]
+
+    yield start
+    for service in services:
+        os.kill(service.pid, signal.SIGTERM)
+    for service in services:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def service(serve: Serve) -> Service:
+    """The service as it is by default: sign-up through `session` asks for a captcha."""
+    return serve("service")
+
+
+@pytest.fixture(scope="session")
+def older_edition(serve: Serve) -> Service:
+    """The service that speaks the older edition of the session document."""
+    return serve("older-edition", {"AUTHSVC_SIGNUP_CAPTCHA": "off"})
+
+
+@pytest.fixture(scope="session")
+def limited(serve: Serve) -> Service:
+    """The service with limits that one request uses up."""
+    return serve("limited", SCARCE)
+
+
+@pytest.fixture(scope="session")
+def limited_older_edition(serve: Serve) -> Service:
+    """The older edition with limits that one request uses up."""
+    return serve("limited-older-edition", SCARCE | {"AUTHSVC_SIGNUP_CAPTCHA": "off"})
+
+
+@pytest.fixture
+def administrator(service: Service, stores: Stores) -> str:
+    """The access token of an administrator with permission 1."""
+    name = fresh_name("boss")
+    body = {"username": name, "password": PASSWORD, "email": f"{name}@example.com"}
+    assert send(service, TOKEN_REGISTER, body).status == 201
+    stores.promote(name)
+    return token_of(send(service, TOKEN_LOGIN, body))

@@ -1,0 +1,160 @@
+"""The documents as data: each operation's place and valid body, and the shape of each failure."""
+
+import itertools
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.client import Answer, Client
+from tests.support.service import Service
+
+PASSWORD = "Secret-pass-1"
+
+_numbers = itertools.count(1)
+_CJK = re.compile("[\u3000-\u9fff\uff00-\uffef]")
+_LATIN = re.compile("[A-Za-z]")
+
+
+def fresh_name(stem: str = "user") -> str:
+    """Returns a user name that nobody has."""
+    return f"{stem}{next(_numbers)}"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a document.
+
+    Args:
+        dialect: the page that speaks it.
+        name: in our words.
+        port: 8080 or 3000, as a document would print it.
+        path: the path.
+        success: the status of a success.
+        fields: the fields that its body must have.
+        optional: those that it may have.
+    """
+
+    dialect: str
+    name: str
+    port: int
+    path: str
+    success: int
+    fields: tuple[str, ...]
+    optional: tuple[str, ...] = field(default=())
+
+    @property
+    def is_log_in(self) -> bool:
+        """Whether it opens a session for a user who is there already."""
+        return self.name == "login"
+
+    def __str__(self) -> str:
+        return f"{self.dialect}-{self.name}"
+
+
+CREDENTIALS = ("username", "password")
+
+SESSION_LOGIN = Operation("session", "login", 8080, "/login", 200, CREDENTIALS)
+SESSION_SIGNUP = Operation(
+    "session", "signup", 8080, "/signup", 200, (*CREDENTIALS, "email", "captchaId", "value")
+)
+TOKEN_REGISTER = Operation("token", "register", 8080, "/api/register", 201, (*CREDENTIALS, "email"))
+TOKEN_LOGIN = Operation("token", "login", 8080, "/api/login", 200, CREDENTIALS)
+ADMIN_LOGIN = Operation("admin", "login", 3000, "/api/auth/login", 200, CREDENTIALS)
+ADMIN_REGISTER = Operation(
+    "admin", "register", 3000, "/api/auth/register", 201, (*CREDENTIALS, "email")
+)
+ADMIN_CREATE_USER = Operation(
+    "admin",
+    "createUser",
+    3000,
+    "/api/auth/createUser",
+    201,
+    (*CREDENTIALS, "email"),
+    ("permission",),
+)
+ENVELOPE_REGISTER = Operation("envelope", "register", 3000, "/api/register", 200, CREDENTIALS)
+ENVELOPE_LOGIN = Operation("envelope", "login", 3000, "/api/login", 200, CREDENTIALS)
+
+OPERATIONS = (
+    SESSION_LOGIN,
+    SESSION_SIGNUP,
+    TOKEN_REGISTER,
+    TOKEN_LOGIN,
+    ADMIN_LOGIN,
+    ADMIN_REGISTER,
+    ADMIN_CREATE_USER,
+    ENVELOPE_REGISTER,
+    ENVELOPE_LOGIN,
+)
+LOGINS = tuple(operation for operation in OPERATIONS if operation.is_log_in)
+
+
+def port_of(service: Service, documented: int) -> int:
+    """Returns the port that stands for 8080 or 3000."""
+    return service.ports[{8080: 0, 3000: 1}[documented]]
+
+
+def client_of(service: Service, documented: int) -> Client:
+    """Returns a client of the port that stands for 8080 or 3000."""
+    return Client({8080: service.first, 3000: service.second}[documented])
+
+
+def send(
+    service: Service, operation: Operation, body: dict[str, Any], token: str | None = None
+) -> Answer:
+    """Sends an operation's body, with a bearer token if there is one."""
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    return client_of(service, operation.port).post(operation.path, body, headers=headers)
+
+
+def new_captcha(service: Service) -> str:
+    """Returns the id of a live captcha."""
+    captcha_id: str = client_of(service, 8080).get("/captcha").json()["captchaId"]
+    return captcha_id
+
+
+def token_of(answer: Answer) -> str:
+    """Returns the access token of a successful answer, whichever the dialect."""
+    body = answer.json()
+    token: str | None = body.get("session_token") or body.get("token")
+    return token or body["data"]["token"]
+
+
+def assert_fails_in_own_words(dialect: str, answer: Answer) -> None:
+    """Checks a failure's shape, and that no word of another language is in it."""
+    assert answer.headers["Content-Type"] == "application/json"
+    assert b"\\u" not in answer.body
+    body = answer.json()
+    if dialect in ("session", "token"):
+        assert list(body) == ["error"]
+        assert _LATIN.search(body["error"])
+        assert not _CJK.search(answer.text)
+    elif dialect == "admin":
+        assert list(body) == ["message"]
+        _assert_chinese(body["message"])
+    else:
+        _assert_envelope(body, answer.status)
+
+
+def _assert_envelope(body: dict[str, Any], status: int) -> None:
+    assert list(body)[:4] == ["success", "message", "statusCode", "errorCode"]
+    assert list(body)[4:] in ([], ["details"])
+    assert body["success"] is False
+    assert body["statusCode"] == status
+    assert re.fullmatch("[A-Z_]+", body["errorCode"])
+    _assert_chinese(body["message"])
+    if body["errorCode"] == "INVALID_PASSWORD":
+        assert body["details"] == {"min_length": 8, "requires_uppercase": True}
+        return
+    details = body.get("details", {"username": ["无"]})
+    assert details.keys() <= {"username", "password"}
+    assert details
+    for sentences in details.values():
+        assert sentences
+        for sentence in sentences:
+            _assert_chinese(sentence)
+
+
+def _assert_chinese(text: str) -> None:
+    assert _CJK.search(text), text
+    assert not _LATIN.search(text), text

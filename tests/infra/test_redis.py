@@ -1,0 +1,181 @@
+"""Sessions and captchas in Redis where a fake cannot stand for it: outages and lifetimes."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from authsvc.core.errors import CaptchasUnavailable, SessionsUnavailable, Unavailable
+from authsvc.infra.captcha_store import RedisCaptchaStore
+from authsvc.infra.redis import RedisOptions, connect
+from authsvc.infra.sessions import RedisSessions
+from tests.infra.databases import Crowd
+from tests.support.processes import HOST, free_port
+from tests.support.redis import RedisServer
+
+ID = "A" * 22
+OPTIONS = RedisOptions(pool_size=7, connect_timeout=0.4, timeout=0.4)
+
+
+@contextmanager
+def client_of(url: str) -> Iterator[redis_py.Redis]:
+    """Lend a client, whose connections are closed in the end."""
+    client = connect(url, OPTIONS)
+    try:
+        yield client
+    finally:
+        client.connection_pool.disconnect()
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[redis_py.Redis]:
+    """A client of the Redis of the whole run, emptied."""
+    redis_server.flush()
+    with client_of(redis_server.url) as client:
+        yield client
+
+
+def uses(client: redis_py.Redis) -> list[tuple[Callable[[], object], type[Unavailable]]]:
+    """Return one use of every method, and what it says when Redis does not answer."""
+    sessions, captchas = RedisSessions(client), RedisCaptchaStore(client)
+    return [
+        (lambda: sessions.open("one", 1, 60), SessionsUnavailable),
+        (lambda: sessions.is_open("one"), SessionsUnavailable),
+        (lambda: sessions.close("one"), SessionsUnavailable),
+        (lambda: captchas.put(ID, "ABCDE", 60), CaptchasUnavailable),
+        (lambda: captchas.look(ID), CaptchasUnavailable),
+        (lambda: captchas.keep_image(ID, b"png"), CaptchasUnavailable),
+        (lambda: captchas.take(ID), CaptchasUnavailable),
+    ]
+
+
+def seconds_to_fail(client: redis_py.Redis) -> float:
+    """Return how long it took until every use, all at once, said what does not answer."""
+    began = time.monotonic()
+    with Crowd(None, len(uses(client))) as crowd:
+        failing = [(crowd.begin(use), fact) for use, fact in uses(client)]
+        for one, fact in failing:
+            with pytest.raises(fact):
+                one.result(10)
+    return time.monotonic() - began
+
+
+def lives(client: redis_py.Redis) -> dict[bytes, int]:
+    """Return every key, and the milliseconds that it still lives."""
+    server: Any = client
+    return {key: server.pttl(key) for key in server.scan_iter()}
+
+
+def test_a_redis_that_is_down_is_said_to_be_at_once() -> None:
+    with client_of(f"redis://{HOST}:{free_port()}/0") as client:
+        assert seconds_to_fail(client) < 0.3
+
+
+def test_a_socket_that_is_not_there_is_said_to_be_at_once() -> None:
+    with client_of("unix:///nonexistent/redis.sock") as client:
+        assert seconds_to_fail(client) < 0.3
+
+
+def test_a_killed_redis_is_unavailable_until_it_is_back(breakable_redis: RedisServer) -> None:
+    with client_of(breakable_redis.url) as client:
+        for use, _ in uses(client):
+            use()
+        breakable_redis.kill()
+        assert seconds_to_fail(client) < 0.3
+        breakable_redis.start()
+        for use, _ in uses(client):
+            use()
+
+
+def test_a_frozen_redis_is_unavailable_within_its_time_outs(breakable_redis: RedisServer) -> None:
+    with client_of(breakable_redis.url) as client:
+        for use, _ in uses(client):
+            use()
+        breakable_redis.pause()
+        took = seconds_to_fail(client)
+        breakable_redis.resume()
+        assert took < OPTIONS.connect_timeout + OPTIONS.timeout + 0.3
+        for use, _ in uses(client):
+            use()
+
+
+def test_a_redis_that_is_still_loading_or_refuses_to_write_is_unavailable(
+    redis_server: RedisServer, client: redis_py.Redis
+) -> None:
+    redis_server.ask("CONFIG SET maxmemory 1")
+    try:
+        with pytest.raises(SessionsUnavailable):
+            RedisSessions(client).open("one", 1, 60)
+        with pytest.raises(CaptchasUnavailable):
+            RedisCaptchaStore(client).put(ID, "ABCDE", 60)
+    finally:
+        redis_server.ask("CONFIG SET maxmemory 0")
+
+
+def test_a_pool_without_a_free_connection_is_unavailable_in_time(client: redis_py.Redis) -> None:
+    held = [client.connection_pool.get_connection() for _ in range(OPTIONS.pool_size)]
+    assert seconds_to_fail(client) < OPTIONS.timeout * 2 + 0.3
+    for connection in held:
+        client.connection_pool.release(connection)
+    for use, _ in uses(client):
+        use()
+
+
+def test_a_connection_closed_while_it_lay_in_the_pool_is_replaced_silently(
+    redis_server: RedisServer, client: redis_py.Redis
+) -> None:
+    for use, _ in uses(client):
+        use()
+        redis_server.ask("CLIENT KILL TYPE normal SKIPME yes")
+        use()
+
+
+def test_every_connection_of_the_pool_closed_by_a_restart_is_replaced_silently(
+    breakable_redis: RedisServer,
+) -> None:
+    with client_of(breakable_redis.url) as client:
+        pool = client.connection_pool
+        for connection in [pool.get_connection() for _ in range(OPTIONS.pool_size)]:
+            pool.release(connection)
+        breakable_redis.restart()
+        with Crowd(None, OPTIONS.pool_size) as crowd:
+            for one in [crowd.begin(use) for use, _ in uses(client)]:
+                one.result(5)
+
+
+def test_a_script_that_redis_has_forgotten_is_loaded_again(
+    redis_server: RedisServer, client: redis_py.Redis
+) -> None:
+    captchas = RedisCaptchaStore(client)
+    captchas.put(ID, "ABCDE", 60)
+    redis_server.ask("SCRIPT FLUSH")
+    captchas.keep_image(ID, b"png")
+    assert captchas.look(ID) == ("ABCDE", b"png")
+
+
+def test_an_image_is_kept_no_longer_than_its_answer(client: redis_py.Redis) -> None:
+    captchas = RedisCaptchaStore(client)
+    captchas.put(ID, "ABCDE", 60)
+    captchas.keep_image(ID, b"png")
+    [(_, answer), (_, image)] = sorted(lives(client).items(), key=lambda item: len(item[0]))
+    assert 0 < image <= answer <= 60_000
+
+
+def test_a_redeemed_captcha_leaves_nothing_in_redis(client: redis_py.Redis) -> None:
+    captchas = RedisCaptchaStore(client)
+    captchas.put(ID, "ABCDE", 60)
+    captchas.keep_image(ID, b"png")
+    captchas.take(ID)
+    captchas.keep_image(ID, b"png")
+    assert lives(client) == {}
+
+
+def test_everything_in_redis_ends_by_itself(client: redis_py.Redis) -> None:
+    RedisSessions(client).open("one", 1, 7200)
+    RedisCaptchaStore(client).put(ID, "ABCDE", 300)
+    RedisCaptchaStore(client).keep_image(ID, b"png")
+    assert all(0 < milliseconds <= 7_200_000 for milliseconds in lives(client).values())
+    assert all(key.startswith(b"authsvc:") for key in lives(client))
