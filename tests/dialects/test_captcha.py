@@ -310,6 +310,7 @@ def test_the_image_is_gone_once_the_captcha_is_redeemed(
         assert visitor.image(captcha_id).status == 200
     visitor.sign_up(captcha_id, value)
     assert outcome(visitor.image(captcha_id)) == NO_IMAGE
+    assert list(visitor.stores.client.scan_iter(f"*{captcha_id}*")) == []
 
 
 @pytest.mark.parametrize(
