@@ -72,6 +72,8 @@ def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) ->
         app=app,
         headers_enabled=True,
         in_memory_fallback_enabled=True,
+        # Of the requests that find Redis down at one moment, only one falls back: the others fail.
+        swallow_errors=True,
         key_prefix="authsvc:limit",
         storage_uri="redis://",
         storage_options={"connection_pool": connection_pool},

@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from argon2 import PasswordHasher
 from flask import Flask
 from flask_migrate import upgrade
 
 from authsvc.core.users import NewUser, User, fold
 from authsvc.infra import database
 from authsvc.infra.database import PoolOptions
+from authsvc.infra.users import SqlUsers
 
 T = TypeVar("T")
 
@@ -94,6 +96,12 @@ def new_user(name: str, email: str | None = None, permission: int = 0) -> NewUse
         permission=permission,
         password="",
     )
+
+
+def add_administrator(name: str, password: str) -> None:
+    """Store an administrator, as an operator does, with a hash that costs nothing."""
+    cheap = PasswordHasher(memory_cost=8, time_cost=1, parallelism=1)
+    SqlUsers().add(new_user(name, permission=1), cheap.hash(password), nothing_more)
 
 
 def nothing_more(_: User) -> None:
