@@ -141,7 +141,8 @@ choose_python() { # prints the first that fits, one that can make environments b
     for python in $${PYTHON:-python3.12 python3.11 python3}; do
         if fits "$$python"; then echo "$$python"; return; fi
     done
-    echo "authsvc: CPython 3.11 or 3.12 is needed; $${PYTHON:-none of python3.12, python3.11 and python3} is not it: install one, or name it with PYTHON=…" >&2
+    found=$${PYTHON:+$$PYTHON is neither}
+    echo "authsvc: CPython 3.11 or 3.12 is needed; $${found:-python3.12, python3.11 and python3 are neither}: name one with PYTHON=…" >&2
     exit 1
 }
 install_venv_of() { # PYTHON: Debian and Ubuntu keep it in a package of its own

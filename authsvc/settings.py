@@ -199,7 +199,7 @@ class Settings:
     database_pool_wait: int = _setting("int", 3, validate=_SECONDS)
     database_pool_recycle: int = _setting("int", 1800, validate=_SECONDS)
     database_connect_timeout: int = _setting("int", 2, validate=_SECONDS)
-    database_read_timeout: int = _setting("int", 4, validate=validate.Range(min=2))
+    database_read_timeout: int = _setting("int", 3, validate=validate.Range(min=2))
     database_write_timeout: int = _setting("int", 4, validate=_SECONDS)
     redis_pool_size: int = _setting("int", 16, validate=_AT_LEAST_ONE)
     redis_connect_timeout: float = _setting("float", 1.0, validate=_FRACTION_OF_SECONDS)

@@ -3,6 +3,7 @@
 Everything is decided by the AUTHSVC_* settings; see config/example.env.
 """
 
+import signal
 import socket
 import sys
 
@@ -84,6 +85,16 @@ def when_ready(server):
         file=sys.stderr,
         flush=True,
     )
+
+
+def post_worker_init(worker):
+    """Leave Ctrl-C, which the terminal sends to every process, to the master.
+
+    Its SIGQUIT then stops the worker as SIGTERM does: a second, quicker stop within the first
+    can wait for a lock that it holds itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGQUIT, worker.handle_exit)
 
 
 def on_exit(server):

