@@ -27,11 +27,11 @@ else
   unexport DATA
 endif
 
-.PHONY: help run admin migrate smoke test test-servers lint types imports format lock clean venv venv-dev schema named
+.PHONY: help run admin migrate smoke test test-servers captcha-report lint types imports format lock clean venv venv-dev venv-report tesseract schema named
 
 help: ## Print this
 	@echo 'make …'
-	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: venv schema ## Serve until Ctrl-C: PORTS="8080 3000" DATA=var
 	@$(PY) -m gunicorn -c config/gunicorn.conf.py wsgi:app &
@@ -62,6 +62,9 @@ test: venv-dev ## Run the tests: ARGS="-k captcha"
 test-servers: ## Install the servers that the tests use: sudo make test-servers
 	@exec tests/install-servers.sh
 
+captcha-report: tesseract venv-report ## Let machines read the captcha, and print how many they read: COUNT=400 FOLDER=var/captcha
+	@exec $(PY) -m tests.captcha_report $(if $(call given,FOLDER),"$$FOLDER",var/captcha) $(if $(call given,COUNT),"$$COUNT")
+
 lint: imports ## Check the style, and that dependencies point one way
 	@$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -84,6 +87,7 @@ lock: venv-dev ## Choose the newest versions that pyproject.toml allows, for eve
 	}
 	compile --output-file config/requirements.lock
 	compile --output-file config/requirements-dev.lock --group dev --constraint config/requirements.lock
+	compile --output-file config/requirements-report.lock --group report --constraint config/requirements-dev.lock
 
 clean: ## Remove the environment and the caches; the data stay
 	@rm -rf .venv .*_cache
@@ -147,14 +151,17 @@ choose_python() { # prints the first that fits, one that can make environments b
 }
 install_venv_of() { # PYTHON: Debian and Ubuntu keep it in a package of its own
     package=$$("$$1" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    apt_install "$$package" "$$1 cannot make an environment yet"
+}
+apt_install() { # PACKAGE WHY
     if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        echo "authsvc: $$1 cannot make an environment yet: sudo apt install $$package" >&2
+        echo "authsvc: $$2: sudo apt install $$1" >&2
         exit 1
     fi
-    echo "Installing $$package …" >&2
+    echo "Installing $$1 …" >&2
     export DEBIAN_FRONTEND=noninteractive
     run apt-get -qq -o DPkg::Lock::Timeout=300 update
-    run apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$$package" >/dev/null
+    run apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$$1" >/dev/null
 }
 endef
 
@@ -178,3 +185,16 @@ venv-dev: venv
 	if is_made_from requirements-dev.lock; then exit; fi
 	echo 'Adding the tools of the tests to .venv, once …' >&2
 	install_from requirements-dev.lock
+
+venv-report: venv
+	@$(ENVIRONMENT)
+	if is_made_from requirements-report.lock; then exit; fi
+	alone
+	if is_made_from requirements-report.lock; then exit; fi
+	echo 'Adding the readers of captchas to .venv, once …' >&2
+	install_from requirements-report.lock
+
+tesseract:
+	@$(ENVIRONMENT)
+	if command -v tesseract >/dev/null; then exit; fi
+	apt_install tesseract-ocr 'the report needs tesseract'

@@ -6,16 +6,19 @@ import time
 
 from flask import Flask
 from flask_cors import CORS
+from redis import Redis
 
 from authsvc import dialects
 from authsvc.core.accounts import Accounts, Policy
 from authsvc.core.captchas import CaptchaPolicy, Captchas
 from authsvc.infra import database, redis, runtime
+from authsvc.infra.captcha_audio import ClipSpeaker
 from authsvc.infra.captcha_image import PillowPainter
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.embedded import EmbeddedRedis
 from authsvc.infra.hashing import Argon2Hasher, HashSlots
 from authsvc.infra.jwt import JwtIssuer
+from authsvc.infra.proof_of_work import AltchaWork
 from authsvc.infra.sessions import RedisSessions
 from authsvc.infra.users import SqlUsers
 from authsvc.settings import LOCAL_ORIGINS, PREFIX, Settings, SettingsError
@@ -100,6 +103,7 @@ def _join(app: Flask, settings: Settings) -> None:
             login=settings.ratelimit_login,
             signup=settings.ratelimit_signup,
             captcha=settings.ratelimit_captcha,
+            captcha_audio=settings.ratelimit_captcha_audio,
         ),
         enabled=settings.ratelimit_enabled,
         connection_pool=client.connection_pool,
@@ -117,17 +121,30 @@ def _join(app: Flask, settings: Settings) -> None:
                 token_lifetime=settings.token_lifetime,
             ),
         ),
-        captchas=Captchas(
-            store=RedisCaptchaStore(client),
-            painter=PillowPainter(),
-            drawing_key=hmac.digest(secret.encode(), b"authsvc captcha drawing", "sha256"),
-            policy=CaptchaPolicy(
-                lifetime=settings.captcha_lifetime,
-                required=settings.signup_captcha,
-                test_value=settings.captcha_test_value,
-            ),
+        captchas=_captchas(settings, client, secret),
+    )
+
+
+def _captchas(settings: Settings, client: Redis, secret: str) -> Captchas:
+    work = AltchaWork(_derive(secret, b"proof of work"), settings.captcha_pow_max_number)
+    return Captchas(
+        store=RedisCaptchaStore(client),
+        painter=PillowPainter(),
+        speaker=ClipSpeaker(),
+        proof_of_work=work if settings.captcha_pow else None,
+        clock=time.time,
+        key=_derive(secret, b"captcha"),
+        policy=CaptchaPolicy(
+            lifetime=settings.captcha_lifetime,
+            most_live=settings.captcha_max_live,
+            required=settings.signup_captcha,
+            test_value=settings.captcha_test_value,
         ),
     )
+
+
+def _derive(secret: str, purpose: bytes) -> bytes:
+    return hmac.digest(secret.encode(), b"authsvc " + purpose, "sha256")
 
 
 def _hasher(settings: Settings) -> Argon2Hasher:

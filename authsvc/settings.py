@@ -136,12 +136,14 @@ def _optional(text: str) -> str | None:
 
 
 def _default_mounts(read: dict[str, Any]) -> str:
-    """Every URL printed in the documents, on the first two ports listened on."""
+    """Return mounts for every URL of the documents, on the first two ports listened on."""
     if read["env"] != DEVELOPMENT:
         return ""
-    table = "session=/, token=/api, admin=/api/auth"
-    ports = dict.fromkeys(address.port for address in read["bind"] or () if address.port)
-    return f"{table}, envelope=:{list(ports)[1]}/api" if len(ports) > 1 else table
+    table = ["session=/", "token=/api", "admin=/api/auth", "native=/v1"]
+    ports = list(dict.fromkeys(address.port for address in read["bind"] or () if address.port))
+    if len(ports) > 1:
+        table.append(f"envelope=:{ports[1]}/api")
+    return ", ".join(table)
 
 
 def _default_origins(read: dict[str, Any]) -> str:
@@ -179,6 +181,9 @@ class Settings:
     token_lifetime: int = _setting("int", 7200, validate=_SECONDS)
     signup_captcha: bool = _setting("bool", True)
     captcha_lifetime: int = _setting("int", 300, validate=_SECONDS)
+    captcha_max_live: int = _setting("int", 1000, validate=_AT_LEAST_ONE)
+    captcha_pow: bool = _setting("bool", False)
+    captcha_pow_max_number: int = _setting("int", 100_000, validate=validate.Range(min=1000))
     captcha_test_value: str | None = _setting("optional", "", secret=True)
     password_min_length: int = _setting("int", 8, validate=validate.Range(min=1, max=128))
     admin_permission: int = _setting("int", 1, validate=validate.Range(min=1, max=2**31 - 1))
@@ -192,6 +197,7 @@ class Settings:
     ratelimit_login: str = _setting("rate", "60/minute")
     ratelimit_signup: str = _setting("rate", "20/hour")
     ratelimit_captcha: str = _setting("rate", "60/minute")
+    ratelimit_captcha_audio: str = _setting("rate", "20/minute")
     trusted_proxies: TrustedProxies = _setting("proxies", "")
     cors_origins: tuple[str, ...] = _setting("origins", _default_origins)
     database_pool_size: int = _setting("int", 8, validate=_AT_LEAST_ONE)

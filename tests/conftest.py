@@ -2,20 +2,28 @@
 
 import os
 import re
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.binaries import MARIADB, NGINX, REDIS, Group, path_of
+from tests.support.binaries import MARIADB, NGINX, NODE, REDIS, Group, path_of
 from tests.support.mariadb import MariaDB
 from tests.support.redis import RedisServer
 
 INSTALL = "sudo make test-servers"
+CLIENTS = Path(__file__).parent / "clients"
 
 # Whoever uses one of these fixtures belongs to the group.
-GROUPS = {"mariadb": MARIADB, "redis_server": REDIS, "nginx_binary": NGINX}
+GROUPS = {
+    "mariadb": MARIADB,
+    "redis_server": REDIS,
+    "nginx_binary": NGINX,
+    "node_clients": NODE,
+}
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +54,21 @@ def nginx_binary() -> str:
     """The path of nginx; a test that uses support.nginx.Nginx asks for this fixture too."""
     require(NGINX)
     return path_of("nginx")
+
+
+@pytest.fixture(scope="session")
+def node_clients(server_folder: Path) -> Path:
+    """A folder with the JavaScript clients and the packages that they use."""
+    require(NODE)
+    folder = server_folder / "clients"
+    shutil.copytree(CLIENTS, folder)
+    subprocess.run(
+        [path_of("npm"), "ci", "--silent", "--no-audit", "--no-fund"],
+        cwd=folder,
+        check=True,
+        timeout=120,
+    )
+    return folder
 
 
 @pytest.fixture

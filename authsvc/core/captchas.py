@@ -1,20 +1,40 @@
-"""Captchas: issued, shown, and redeemed once."""
+"""Captchas: issued for a purpose, seen or heard, and redeemed once."""
 
 import hmac
+import logging
 import re
 import secrets
 from dataclasses import dataclass, field
 
-from authsvc.core.errors import CaptchaRejected, InvalidCaptchaAnswer, UnknownCaptcha
-from authsvc.core.ports import CaptchaPainter, CaptchaStore
+from authsvc.core.errors import (
+    CaptchaRejected,
+    InvalidCaptchaAnswer,
+    ProofOfWorkOff,
+    TooManyCaptchas,
+    UnknownCaptcha,
+    UnknownLanguage,
+)
+from authsvc.core.ports import (
+    CaptchaPainter,
+    CaptchaSpeaker,
+    CaptchaStore,
+    Clock,
+    ProofOfWork,
+)
 
 ALPHABET = "3689ACEJKMPWX"
 """Symbols that people do not mistake for one another."""
 LENGTHS = (5, 6, 7)
+SPOKEN_LENGTH = 6
 ANSWER_MAX_BYTES = 4096
+SIGN_UP = "signup"
+"""The purpose of a captcha that guards a sign-up."""
 
 _ID_BYTES = 16
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
+_WORK_PREFIX = "pow."
+_WORK_ID = re.compile(r"pow\.[A-Za-z0-9_-]{22}")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +43,46 @@ class CaptchaPolicy:
 
     Args:
         lifetime: seconds from issue until the captcha is forgotten.
+        most_live: captchas that one client may hold at a time.
         required: whether a sign-up that has a place for a captcha asks for one.
         test_value: an answer that every live captcha accepts, for smoke tests.
     """
 
     lifetime: int = 300
+    most_live: int = 1000
     required: bool = True
     test_value: str | None = field(default=None, repr=False)
 
 
 class Captchas:
-    """Issue a captcha, show its image, redeem its answer."""
+    """Issue a captcha, show or speak it, redeem its answer.
+
+    Args:
+        store: keeps the live captchas.
+        painter: draws answers.
+        speaker: speaks digits.
+        proof_of_work: makes and checks puzzles; None where they are not taken.
+        clock: the time of day.
+        key: what pictures and recordings are derived from; secret.
+        policy: what the operator decided.
+    """
 
     def __init__(
         self,
         store: CaptchaStore,
         painter: CaptchaPainter,
-        drawing_key: bytes,
+        speaker: CaptchaSpeaker,
+        proof_of_work: ProofOfWork | None,
+        clock: Clock,
+        key: bytes,
         policy: CaptchaPolicy,
     ) -> None:
         self._store = store
         self._painter = painter
-        self._drawing_key = drawing_key
+        self._speaker = speaker
+        self._proof_of_work = proof_of_work
+        self._clock = clock
+        self._key = key
         self._policy = policy
 
     @property
@@ -52,18 +90,24 @@ class Captchas:
         """Whether a sign-up that has a place for a captcha asks for one."""
         return self._policy.required
 
-    def issue(self) -> str:
-        """Make a captcha with a random answer.
+    def issue(self, purpose: str, client: str) -> str:
+        """Make a captcha with a random answer, for one purpose and one client.
 
         Returns:
             Its id, which cannot be guessed.
 
         Raises:
+            TooManyCaptchas: the client holds as many as it may.
             CaptchasUnavailable
         """
         captcha_id = secrets.token_urlsafe(_ID_BYTES)
         answer = "".join(secrets.choice(ALPHABET) for _ in range(secrets.choice(LENGTHS)))
-        self._store.put(captcha_id, answer, self._policy.lifetime)
+        lifetime = self._policy.lifetime
+        wait = self._store.reserve(captcha_id, client, lifetime, self._policy.most_live)
+        if wait:
+            raise TooManyCaptchas(wait)
+        self._store.put(captcha_id, f"{purpose}:{answer}", lifetime)
+        _count("issued")
         return captcha_id
 
     def image(self, captcha_id: str) -> bytes:
@@ -73,33 +117,102 @@ class Captchas:
             UnknownCaptcha: no live captcha has this id.
             CaptchasUnavailable
         """
-        answer, image = self._store.look(captcha_id) if _ID.fullmatch(captcha_id) else (None, None)
-        if answer is None:
-            raise UnknownCaptcha
+        record, image = self._look(captcha_id)
         if image is None:
-            image = self._painter.paint(answer, self._seed(captcha_id, answer))
+            _, _, answer = record.partition(":")
+            image = self._painter.paint(answer, self._derive("image", captcha_id, record))
             self._store.keep_image(captcha_id, image)
+            _count("seen")
         return image
 
-    def redeem(self, captcha_id: str, answer: str) -> None:
-        """Accept the right answer once; any answer burns the captcha.
+    def audio(self, captcha_id: str, language: str) -> bytes:
+        """Return the WAV of a live captcha's digits: the same one every time.
+
+        Raises:
+            UnknownLanguage: no digits are spoken in it.
+            UnknownCaptcha: no live captcha has this id.
+            CaptchasUnavailable
+        """
+        if language not in self._speaker.languages:
+            raise UnknownLanguage
+        record, _ = self._look(captcha_id)
+        seed = self._derive(f"audio {language}", captcha_id, record)
+        _count("heard")
+        return self._speaker.speak(self._digits(captcha_id, record), seed, language)
+
+    def work(self, purpose: str) -> dict[str, object]:
+        """Return a puzzle for clients that can neither see nor hear, and its captcha's id.
+
+        Nothing is stored until it is solved.
+
+        Raises:
+            ProofOfWorkOff
+        """
+        if self._proof_of_work is None:
+            raise ProofOfWorkOff
+        captcha_id = _WORK_PREFIX + secrets.token_urlsafe(_ID_BYTES)
+        expires_at = int(self._clock()) + self._policy.lifetime
+        _count("issued")
+        puzzle = self._proof_of_work.challenge(captcha_id, purpose, expires_at)
+        return {"captchaId": captcha_id, **puzzle}
+
+    def redeem(self, captcha_id: str, answer: str, purpose: str, client: str) -> None:
+        """Accept the right answer once, for the purpose of issue; any answer burns the captcha.
+
+        The answer is what the picture shows, what the recording says, or the
+        payload that solves the puzzle of this id.
 
         Raises:
             InvalidCaptchaAnswer: empty or over 4,096 bytes; nothing is burnt.
-            CaptchaRejected: wrong, or the captcha is unknown, expired or used.
+            CaptchaRejected: wrong, for another purpose, or the captcha is unknown, expired or used.
             CaptchasUnavailable
         """
         given = answer.encode("utf-8", "surrogatepass")
         if not 1 <= len(given) <= ANSWER_MAX_BYTES:
             raise InvalidCaptchaAnswer
-        expected = self._store.take(captcha_id) if _ID.fullmatch(captcha_id) else None
-        if expected is None or not self._is_right(given, expected):
+        if _WORK_ID.fullmatch(captcha_id):
+            solved = self._redeem_work(captcha_id, answer, purpose)
+        else:
+            solved = self._redeem_answer(captcha_id, given, purpose, client)
+        _count("solved" if solved else "failed")
+        if not solved:
             raise CaptchaRejected
 
-    def _is_right(self, given: bytes, expected: str) -> bool:
-        drawn = hmac.compare_digest(given.strip().upper(), expected.encode())
-        test_value = self._policy.test_value
-        return drawn or (test_value is not None and hmac.compare_digest(given, test_value.encode()))
+    def _redeem_answer(self, captcha_id: str, given: bytes, purpose: str, client: str) -> bool:
+        record = self._store.take(captcha_id, client) if _ID.fullmatch(captcha_id) else None
+        if record is None:
+            _count("expired")
+            return False
+        issued_for, _, answer = record.partition(":")
+        spoken = self._digits(captcha_id, record)
+        right = _same(given.strip().upper(), answer) | _same(given.strip(), spoken)
+        if self._policy.test_value is not None:
+            right |= _same(given, self._policy.test_value)
+        return right and issued_for == purpose
 
-    def _seed(self, captcha_id: str, answer: str) -> bytes:
-        return hmac.digest(self._drawing_key, f"{captcha_id}:{answer}".encode(), "sha256")
+    def _redeem_work(self, captcha_id: str, payload: str, purpose: str) -> bool:
+        if self._proof_of_work is None:
+            return False
+        work = self._proof_of_work.check(payload, captcha_id, purpose, self._clock())
+        return work is not None and self._store.use(work.signature, work.left)
+
+    def _look(self, captcha_id: str) -> tuple[str, bytes | None]:
+        record, image = self._store.look(captcha_id) if _ID.fullmatch(captcha_id) else (None, None)
+        if record is None:
+            raise UnknownCaptcha
+        return record, image
+
+    def _digits(self, captcha_id: str, record: str) -> str:
+        number = int.from_bytes(self._derive("digits", captcha_id, record))
+        return f"{number % 10**SPOKEN_LENGTH:0{SPOKEN_LENGTH}}"
+
+    def _derive(self, what: str, captcha_id: str, record: str) -> bytes:
+        return hmac.digest(self._key, f"{what}:{captcha_id}:{record}".encode(), "sha256")
+
+
+def _same(given: bytes, expected: str) -> bool:
+    return hmac.compare_digest(given, expected.encode())
+
+
+def _count(event: str) -> None:
+    _log.info("captcha %s", event)

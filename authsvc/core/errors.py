@@ -75,7 +75,25 @@ class CaptchaRejected(AuthError):
 
 
 class UnknownCaptcha(AuthError):
-    """No live captcha has this id, so it has no image."""
+    """No live captcha has this id, so there is nothing to see or to hear."""
+
+
+class UnknownLanguage(InvalidInput):
+    """No digits are spoken in this language."""
+
+    field = "lang"
+
+
+class TooManyCaptchas(AuthError):
+    """The client holds as many live captchas as it may; one ends in `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+
+
+class ProofOfWorkOff(AuthError):
+    """The service takes no proof of work."""
 
 
 class Unavailable(AuthError):

@@ -104,17 +104,30 @@ class Sessions(Protocol):
 class CaptchaStore(Protocol):
     """The live captchas. Every method can raise `CaptchasUnavailable`."""
 
-    def put(self, captcha_id: str, answer: str, lifetime: int) -> None:
-        """Keep an answer for `lifetime` seconds."""
+    def reserve(self, captcha_id: str, client: str, lifetime: int, most: int) -> int:
+        """Count a captcha among the client's live ones, of which there are `most` at the most.
+
+        Returns:
+            0 if there was room; else the seconds until there is.
+        """
+
+    def put(self, captcha_id: str, record: str, lifetime: int) -> None:
+        """Keep what is known of a captcha for `lifetime` seconds."""
 
     def look(self, captcha_id: str) -> tuple[str | None, bytes | None]:
-        """Return the answer, if the captcha is live, and its image, if one was kept."""
+        """Return the record, if the captcha is live, and its image, if one was kept."""
 
     def keep_image(self, captcha_id: str, image: bytes) -> None:
-        """Keep the image for as long as the answer still lives; drop it if it does not."""
+        """Keep the image for as long as the record still lives; drop it if it does not."""
 
-    def take(self, captcha_id: str) -> str | None:
-        """Return the answer and forget the captcha, in one indivisible step."""
+    def take(self, captcha_id: str, client: str) -> str | None:
+        """Return the record and forget the captcha, in one indivisible step.
+
+        It no longer counts among the client's live ones, if it did.
+        """
+
+    def use(self, signature: str, lifetime: int) -> bool:
+        """Mark a signature as used for `lifetime` seconds; tell whether it was not used before."""
 
 
 class CaptchaPainter(Protocol):
@@ -122,3 +135,31 @@ class CaptchaPainter(Protocol):
 
     def paint(self, answer: str, seed: bytes) -> bytes:
         """Return a PNG of `answer`: the same pixels for the same answer and seed."""
+
+
+class CaptchaSpeaker(Protocol):
+    """Recordings of answers."""
+
+    languages: frozenset[str]
+    """The languages in which digits can be spoken, as `en`, `zh`."""
+
+    def speak(self, digits: str, seed: bytes, language: str) -> bytes:
+        """Return a WAV of `digits`: the same samples for the same digits, seed and language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A puzzle that was solved: which one, and for how many seconds more it could be shown."""
+
+    signature: str
+    left: int
+
+
+class ProofOfWork(Protocol):
+    """Puzzles that cost the client's processor some time."""
+
+    def challenge(self, captcha_id: str, purpose: str, expires_at: int) -> dict[str, object]:
+        """Return a signed puzzle that is bound to an id, a purpose and an expiry."""
+
+    def check(self, payload: str, captcha_id: str, purpose: str, now: float) -> Work | None:
+        """Return the work done, if the payload solves a puzzle of ours of this id and purpose."""

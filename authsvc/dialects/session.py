@@ -4,6 +4,7 @@ from flask import Blueprint, Response
 from marshmallow import fields
 from marshmallow.validate import Length
 
+from authsvc.core.captchas import SIGN_UP
 from authsvc.core.errors import (
     CaptchaRejected,
     CaptchasUnavailable,
@@ -12,9 +13,11 @@ from authsvc.core.errors import (
     InvalidInput,
     Overloaded,
     SessionsUnavailable,
+    TooManyCaptchas,
     UsernameTaken,
 )
 from authsvc.web.body import Body, read
+from authsvc.web.client import client_network
 from authsvc.web.dialect import Dialect, ErrorTable, accounts, captchas
 from authsvc.web.errors import (
     BadRequest,
@@ -60,6 +63,7 @@ ERRORS = ErrorTable(
         MethodNotAllowed: (405, "Method not allowed"),
         RequestEntityTooLarge: (413, "Request too large"),
         TooManyRequests: (429, "Too many requests"),
+        TooManyCaptchas: (429, "Too many requests"),
         Overloaded: (503, "Service unavailable"),
         Exception: (500, "Internal server error"),
     },
@@ -94,7 +98,7 @@ def sign_up() -> dict[str, str]:
     body = read(SIGNUP if captchas.required else SIGNUP_WITHOUT_CAPTCHA)
     new_user = accounts.new_user(body["username"], body["password"], body["email"])
     if captchas.required:
-        captchas.redeem(body["captchaId"], body["value"])
+        captchas.redeem(body["captchaId"], body["value"], SIGN_UP, client_network())
     _, token = accounts.sign_up(new_user)
     return {"message": "User signup successfully", "session_token": token}
 
@@ -102,7 +106,7 @@ def sign_up() -> dict[str, str]:
 @captcha.get("/captcha")
 @limited("captcha")
 def create_captcha_id() -> dict[str, str]:
-    return {"captchaId": captchas.issue()}
+    return {"captchaId": captchas.issue(SIGN_UP, client_network())}
 
 
 @captcha.get("/captcha/<captcha_id>")

@@ -22,13 +22,14 @@ class Rates:
 
     Args:
         login_pair: log-ins of one name from one address.
-        login, signup, captcha: per address.
+        login, signup, captcha, captcha_audio: per address.
     """
 
     login_pair: str
     login: str
     signup: str
     captcha: str
+    captcha_audio: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from authsvc.core.errors import (
     Overloaded,
     UsernameTaken,
 )
-from authsvc.core.ports import Claims
+from authsvc.core.ports import Claims, Work
 from authsvc.core.users import NewUser, User
 
 T = TypeVar("T")
@@ -173,26 +174,46 @@ class FakeCaptchaStore:
     """Meets `CaptchaStore`."""
 
     def __init__(self, clock: FakeClock) -> None:
-        self._answers = Expiring(clock)
+        self._clock = clock
+        self._records = Expiring(clock)
+        self._used = Expiring(clock)
+        self._live: dict[str, dict[str, float]] = {}
         self._images: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
-    def put(self, captcha_id: str, answer: str, lifetime: int) -> None:
-        self._answers.put(captcha_id, answer, lifetime)
+    def reserve(self, captcha_id: str, client: str, lifetime: int, most: int) -> int:
+        with self._lock:
+            live, now = self._live.setdefault(client, {}), self._clock()
+            for ended in [held for held, ends in live.items() if ends <= now]:
+                del live[ended]
+            if len(live) >= most:
+                return math.ceil(min(live.values()) - now)
+            live[captcha_id] = now + lifetime
+            return 0
+
+    def put(self, captcha_id: str, record: str, lifetime: int) -> None:
+        self._records.put(captcha_id, record, lifetime)
 
     def look(self, captcha_id: str) -> tuple[str | None, bytes | None]:
-        answer = self._answers.get(captcha_id)
-        return answer, self._images.get(captcha_id) if answer is not None else None
+        record = self._records.get(captcha_id)
+        return record, self._images.get(captcha_id) if record is not None else None
 
     def keep_image(self, captcha_id: str, image: bytes) -> None:
-        if self._answers.get(captcha_id) is not None:
+        if self._records.get(captcha_id) is not None:
             self._images[captcha_id] = image
 
-    def take(self, captcha_id: str) -> str | None:
+    def take(self, captcha_id: str, client: str) -> str | None:
         with self._lock:
             self._images.pop(captcha_id, None)
-            answer: str | None = self._answers.pop(captcha_id)
-            return answer
+            self._live.get(client, {}).pop(captcha_id, None)
+            record: str | None = self._records.pop(captcha_id)
+            return record
+
+    def use(self, signature: str, lifetime: int) -> bool:
+        with self._lock:
+            unused = self._used.get(signature) is None
+            self._used.put(signature, True, lifetime)
+            return unused
 
 
 class FakePainter:
@@ -200,6 +221,29 @@ class FakePainter:
 
     def paint(self, answer: str, seed: bytes) -> bytes:
         return f"{answer} {seed.hex()}".encode()
+
+
+class FakeSpeaker:
+    """Meets `CaptchaSpeaker` with a recording that says what it was made of."""
+
+    languages = frozenset({"en", "zh"})
+
+    def speak(self, digits: str, seed: bytes, language: str) -> bytes:
+        return f"{digits} {language} {seed.hex()}".encode()
+
+
+class FakeWork:
+    """Meets `ProofOfWork` with puzzles that carry their own solution."""
+
+    def challenge(self, captcha_id: str, purpose: str, expires_at: int) -> dict[str, object]:
+        return {"solution": json.dumps([captcha_id, purpose, expires_at])}
+
+    def check(self, payload: str, captcha_id: str, purpose: str, now: float) -> Work | None:
+        bound_id, bound_purpose, expires_at = json.loads(payload)
+        left = int(expires_at - now)
+        if (bound_id, bound_purpose) != (captcha_id, purpose) or left <= 0:
+            return None
+        return Work(payload, left)
 
 
 class Noted:

@@ -79,9 +79,9 @@ class Stores:
 
     def answer_of(self, captcha_id: str) -> str:
         """Returns the answer of a live captcha."""
-        answer, _ = self.captchas.look(captcha_id)
-        assert answer is not None, f"the captcha {captcha_id} is not live"
-        return answer
+        record, _ = self.captchas.look(captcha_id)
+        assert record is not None, f"the captcha {captcha_id} is not live"
+        return record.partition(":")[2]
 
     def is_live(self, captcha_id: str) -> bool:
         """Tells whether a captcha can still be redeemed."""

@@ -278,7 +278,7 @@ def test_the_image_is_a_png_of_the_same_bytes_every_time(visitor: Visitor) -> No
     assert {image.headers["Content-Type"] for image in images} == {"image/png"}
     assert len({image.body for image in images}) == 1
     with Image.open(BytesIO(images[0].body)) as picture:
-        assert (picture.format, picture.size) == ("PNG", (240, 80))
+        assert (picture.format, picture.size) == ("PNG", (300, 110))
 
 
 def test_simultaneous_first_looks_show_the_same_bytes(visitor: Visitor) -> None:

@@ -500,7 +500,7 @@ def test_the_captcha_of_the_session_document_is_made_shown_and_redeemed(
     image = client.get(f"/captcha/{captcha_id}")
     assert (image.status, image.headers["Content-Type"]) == (200, "image/png")
     with Image.open(BytesIO(image.body)) as picture:
-        assert (picture.format, picture.size) == ("PNG", (240, 80))
+        assert (picture.format, picture.size) == ("PNG", (300, 110))
 
     body = {
         "username": "newuser",

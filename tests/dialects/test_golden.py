@@ -133,7 +133,7 @@ class Situation:
             assert _masked(answer.headers[name], value) == value, name
         if self.answer["body"] == PNG:
             with Image.open(BytesIO(answer.body)) as image:
-                assert (image.format, image.size) == ("PNG", (240, 80))
+                assert (image.format, image.size) == ("PNG", (300, 110))
             return
         got = json.loads(answer.text, object_pairs_hook=_without_duplicates)
         assert _as_text(_masked(got, self.answer["body"])) == _as_text(self.answer["body"])
@@ -191,7 +191,7 @@ def new_captcha(service: Service, stores: Stores, state: str) -> dict[str, str]:
     captcha_id: str = client.get("/captcha").json()["captchaId"]
     answer = stores.answer_of(captcha_id)
     if state == "used":
-        stores.captchas.take(captcha_id)
+        stores.captchas.take(captcha_id, "nobody")
     elif state == "expired":
         stores.expire_captcha(captcha_id)
     return {"captcha": captcha_id, "answer": answer}
@@ -246,7 +246,15 @@ def broken_app(
         broken: Any = Broken()
         app.extensions["authsvc"] = UseCases(
             accounts=Accounts(broken, broken, broken, broken, time.time, Policy()),
-            captchas=Captchas(broken, broken, b"key", CaptchaPolicy(required=captcha)),
+            captchas=Captchas(
+                store=broken,
+                painter=broken,
+                speaker=broken,
+                proof_of_work=None,
+                clock=time.time,
+                key=b"key",
+                policy=CaptchaPolicy(required=captcha),
+            ),
         )
         apps.append(app)
         return app

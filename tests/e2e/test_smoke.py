@@ -169,6 +169,18 @@ def test_nginx_refuses_too_large_a_body_in_the_words_of_the_dialect(
     assert_says(without_service[port].post(path, "x" * 200_000), 413, text)
 
 
+def test_nginx_answers_for_the_native_dialect_with_problems(
+    without_service: tuple[Client, Client],
+) -> None:
+    for client in without_service:
+        for answer, status in (
+            (client.get("/v1/captcha"), 502),
+            (client.post("/v1/captcha", "x" * 200_000), 413),
+        ):
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert (answer.status, answer.json()["status"]) == (status, status)
+
+
 @pytest.mark.parametrize(
     ("headers", "length", "status"), [({"X-Long": "x" * 9000}, 0, 400), ({}, 9000, 414)]
 )

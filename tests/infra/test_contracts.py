@@ -25,6 +25,7 @@ from tests.infra.databases import Crowd, migrated, new_user, nothing_more, sqlit
 from tests.support.redis import RedisServer
 
 ID = "A" * 22
+CLIENT = "192.0.2.1"
 FAKE = pytest.param("fake", id="fake")
 SQLITE = pytest.param("sqlite", id="sqlite")
 MARIADB = pytest.param("mariadb", id="mariadb", marks=pytest.mark.mariadb)
@@ -299,8 +300,8 @@ class TestCaptchaStore:
 
     def test_an_answer_is_taken_once(self, store: CaptchaStore) -> None:
         store.put(ID, "ABCDE", 60)
-        assert store.take(ID) == "ABCDE"
-        assert store.take(ID) is None
+        assert store.take(ID, CLIENT) == "ABCDE"
+        assert store.take(ID, CLIENT) is None
         assert store.look(ID) == (None, None)
 
     def test_an_image_is_kept_beside_its_answer(self, store: CaptchaStore) -> None:
@@ -311,7 +312,7 @@ class TestCaptchaStore:
     def test_an_image_is_forgotten_with_its_answer(self, store: CaptchaStore) -> None:
         store.put(ID, "ABCDE", 60)
         store.keep_image(ID, b"png")
-        store.take(ID)
+        store.take(ID, CLIENT)
         assert store.look(ID) == (None, None)
 
     def test_an_image_without_an_answer_is_dropped(self, store: CaptchaStore) -> None:
@@ -328,12 +329,40 @@ class TestCaptchaStore:
         store.keep_image(ID, b"png")
         passing.pass_(1.05)
         assert store.look(ID) == (None, None)
-        assert store.take(ID) is None
+        assert store.take(ID, CLIENT) is None
         assert store.look("B" * 22) == ("FGHIJ", None)
 
     def test_of_many_at_once_one_takes_the_answer(self, store: CaptchaStore) -> None:
         store.put(ID, "ABCDE", 60)
         with Crowd(None, 8) as crowd:
-            takes = [crowd.begin(store.take, ID) for _ in range(40)]
+            takes = [crowd.begin(store.take, ID, CLIENT) for _ in range(40)]
             answers = Counter(take.result(20) for take in takes)
         assert answers == {"ABCDE": 1, None: 39}
+
+    def test_a_client_holds_so_many_at_a_time(self, store: CaptchaStore) -> None:
+        assert [store.reserve(f"{number}" * 22, CLIENT, 60, 2) for number in (1, 2)] == [0, 0]
+        assert store.reserve("3" * 22, CLIENT, 60, 2) in (59, 60)
+        assert store.reserve("3" * 22, "192.0.2.2", 60, 2) == 0
+
+    def test_a_captcha_taken_or_ended_makes_room(self, store: CaptchaStore, passing: Time) -> None:
+        store.reserve(ID, CLIENT, 60, 2)
+        store.reserve("B" * 22, CLIENT, 1, 2)
+        store.take(ID, CLIENT)
+        assert store.reserve("C" * 22, CLIENT, 60, 2) == 0
+        passing.pass_(1.05)
+        assert store.reserve("D" * 22, CLIENT, 60, 2) == 0
+        assert store.reserve("E" * 22, CLIENT, 60, 2) > 0
+
+    def test_of_many_at_once_no_more_are_held_than_may_be(self, store: CaptchaStore) -> None:
+        with Crowd(None, 8) as crowd:
+            waits = [
+                crowd.begin(store.reserve, f"{number:022}", CLIENT, 60, 5) for number in range(40)
+            ]
+            held = [wait.result(20) for wait in waits].count(0)
+        assert held == 5
+
+    def test_a_signature_is_used_once(self, store: CaptchaStore, passing: Time) -> None:
+        assert store.use("signature", 1)
+        assert not store.use("signature", 1)
+        passing.pass_(1.05)
+        assert store.use("signature", 1)

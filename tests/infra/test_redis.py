@@ -48,7 +48,7 @@ def uses(client: redis_py.Redis) -> list[tuple[Callable[[], object], type[Unavai
         (lambda: captchas.put(ID, "ABCDE", 60), CaptchasUnavailable),
         (lambda: captchas.look(ID), CaptchasUnavailable),
         (lambda: captchas.keep_image(ID, b"png"), CaptchasUnavailable),
-        (lambda: captchas.take(ID), CaptchasUnavailable),
+        (lambda: captchas.take(ID, "192.0.2.1"), CaptchasUnavailable),
     ]
 
 
@@ -168,7 +168,7 @@ def test_a_redeemed_captcha_leaves_nothing_in_redis(client: redis_py.Redis) -> N
     captchas = RedisCaptchaStore(client)
     captchas.put(ID, "ABCDE", 60)
     captchas.keep_image(ID, b"png")
-    captchas.take(ID)
+    captchas.take(ID, "192.0.2.1")
     captchas.keep_image(ID, b"png")
     assert lives(client) == {}
 

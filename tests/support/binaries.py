@@ -36,3 +36,4 @@ class Group:
 MARIADB = Group("MariaDB", ("mariadbd", "mariadb-install-db"))
 REDIS = Group("Redis", ("redis-server",))
 NGINX = Group("nginx", ("nginx",))
+NODE = Group("Node.js", ("node", "npm"))

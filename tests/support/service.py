@@ -96,7 +96,8 @@ class Service(Server):
         return {
             "AUTHSVC_BIND": f"{HOST}:{first},{HOST}:{second}",
             "AUTHSVC_DATA": str(self.data),
-            "AUTHSVC_MOUNTS": f"session=/, token=/api, admin=/api/auth, envelope=:{second}/api",
+            "AUTHSVC_MOUNTS": "session=/, token=/api, admin=/api/auth, native=/v1, "
+            f"envelope=:{second}/api",
         }
 
 

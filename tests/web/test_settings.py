@@ -25,7 +25,7 @@ PRODUCTION = {
     "AUTHSVC_DATABASE_URL": "mysql+pymysql://authsvc:hidden-word@127.0.0.1/authsvc",
     "AUTHSVC_REDIS_URL": "redis://127.0.0.1:6379/0",
 }
-DOCUMENTED = ["session=/", "token=/api", "admin=/api/auth"]
+DOCUMENTED = ["session=/", "token=/api", "admin=/api/auth", "native=/v1"]
 
 
 @pytest.fixture(autouse=True)
