@@ -108,12 +108,16 @@ class Accounts:
     def sign_up(self, new_user: NewUser) -> tuple[User, str]:
         """Store a user and open a session: both or neither.
 
+        A store of sessions that is down is noticed first: it costs no hash, and no
+        transaction waits for it while others wait for the transaction.
+
         Returns:
             The user, and an access token.
 
         Raises:
             UsernameTaken, EmailTaken, UsersUnavailable, SessionsUnavailable, Overloaded
         """
+        self._sessions.check()
         return self._add(new_user, self._issue_token)
 
     def register(self, new_user: NewUser) -> User:

@@ -91,6 +91,9 @@ class TokenIssuer(Protocol):
 class Sessions(Protocol):
     """The sessions behind tokens. Every method can raise `SessionsUnavailable`."""
 
+    def check(self) -> None:
+        """Do nothing, if the store answers."""
+
     def open(self, session_id: str, user_id: int, lifetime: int) -> None:
         """Record a session that ends by itself after `lifetime` seconds."""
 

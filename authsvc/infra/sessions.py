@@ -12,6 +12,11 @@ class RedisSessions:
     def __init__(self, client: Redis) -> None:
         self._client = client
 
+    def check(self) -> None:
+        """Do nothing, if the store answers."""
+        with translated(SessionsUnavailable):
+            self._client.ping()
+
     def open(self, session_id: str, user_id: int, lifetime: int) -> None:
         """Record a session that ends by itself after `lifetime` seconds."""
         with translated(SessionsUnavailable):

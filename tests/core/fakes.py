@@ -160,6 +160,9 @@ class FakeSessions:
     def __init__(self, clock: FakeClock) -> None:
         self._open = Expiring(clock)
 
+    def check(self) -> None:
+        pass
+
     def open(self, session_id: str, user_id: int, lifetime: int) -> None:
         self._open.put(session_id, user_id, lifetime)
 

@@ -132,7 +132,13 @@ def test_a_sign_up_hashes_before_the_transaction_and_opens_the_session_inside_it
     world: World,
 ) -> None:
     user, token = world.accounts.sign_up(world.new_user())
-    assert world.journal == ["hasher.hash", "users.add", "tokens.issue", "sessions.open"]
+    assert world.journal == [
+        "sessions.check",
+        "hasher.hash",
+        "users.add",
+        "tokens.issue",
+        "sessions.open",
+    ]
     assert world.accounts.who_is(token) == user
 
 
@@ -157,7 +163,14 @@ def test_a_sign_up_that_finds_no_free_hash_touches_no_user(world: World) -> None
     world.hasher.overloaded_at = "hash"
     with pytest.raises(Overloaded):
         world.accounts.sign_up(world.new_user())
-    assert world.journal == ["hasher.hash"]
+    assert world.journal == ["sessions.check", "hasher.hash"]
+
+
+def test_a_sign_up_that_finds_no_store_of_sessions_hashes_nothing(world: World) -> None:
+    world.fails["sessions.check"] = SessionsUnavailable()
+    with pytest.raises(SessionsUnavailable):
+        world.accounts.sign_up(world.new_user())
+    assert world.journal == ["sessions.check"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -255,3 +256,20 @@ def test_an_outage_is_logged_with_its_cause_and_the_request_but_no_secret(world:
     assert "UsersUnavailable" in line
     assert "POST /api/login" in line
     assert PASSWORD not in world.service.log_text()
+
+
+def test_on_sqlite_sign_ups_that_wait_for_a_frozen_redis_hold_up_no_register(
+    breakable_redis: RedisServer, tmp_path: Path
+) -> None:
+    service = Service(tmp_path, {**FAST, "AUTHSVC_REDIS_URL": breakable_redis.url})
+    service.migrate()
+    with service:
+        waiting = [Frontend(bases_of(service), TOKEN, new_address()) for _ in range(12)]
+        registering = [Frontend(bases_of(service), ENVELOPE, new_address()) for _ in range(4)]
+        breakable_redis.pause()
+        with ThreadPoolExecutor(16) as pool:
+            refused = [pool.submit(frontend.sign_up, fresh()) for frontend in waiting]
+            registered = [pool.submit(frontend.sign_up, fresh()) for frontend in registering]
+            assert {answer.result().status for answer in refused} == {500}
+            assert {answer.result().status for answer in registered} == {200}
+        breakable_redis.resume()

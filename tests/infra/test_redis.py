@@ -42,6 +42,7 @@ def uses(client: redis_py.Redis) -> list[tuple[Callable[[], object], type[Unavai
     """Return one use of every method, and what it says when Redis does not answer."""
     sessions, captchas = RedisSessions(client), RedisCaptchaStore(client)
     return [
+        (sessions.check, SessionsUnavailable),
         (lambda: sessions.open("one", 1, 60), SessionsUnavailable),
         (lambda: sessions.is_open("one"), SessionsUnavailable),
         (lambda: sessions.close("one"), SessionsUnavailable),
