@@ -137,7 +137,7 @@ def _optional(text: str) -> str | None:
 
 def _default_mounts(read: dict[str, Any]) -> str:
     """Return mounts for every URL of the documents, on the first two ports listened on."""
-    if read["env"] != DEVELOPMENT:
+    if read["env"] == PRODUCTION:
         return ""
     table = ["session=/", "token=/api", "admin=/api/auth", "native=/v1"]
     ports = list(dict.fromkeys(address.port for address in read["bind"] or () if address.port))
@@ -147,7 +147,7 @@ def _default_mounts(read: dict[str, Any]) -> str:
 
 
 def _default_origins(read: dict[str, Any]) -> str:
-    return LOCAL_ORIGINS if read["env"] == DEVELOPMENT else ""
+    return "" if read["env"] == PRODUCTION else LOCAL_ORIGINS
 
 
 def _cores(_: dict[str, Any]) -> int:
@@ -241,20 +241,17 @@ def load() -> Settings:
     Raises:
         SettingsError: with every fault that there is.
     """
-    faults = list(_unknown_names())
     env = _reader()
-    values = _read(env)
+    settings = Settings(**_read(env))
+    faults = dict(_refused(settings))
     try:
         env.seal()
     except EnvValidationError as error:
         found = cast(dict[str, list[str]], error.error_messages)
-        faults += [f"{name}: {' '.join(map(str, found[name]))}" for name in found]
-    if not faults:
-        settings = Settings(**values)
-        faults += _refused_everywhere(settings)
-        faults += _refused_in_production(settings) if settings.in_production else ()
+        faults |= {name: " ".join(map(str, found[name])) for name in found}
+    faults |= dict(_unknown_names())
     if faults:
-        raise SettingsError(sorted(faults))
+        raise SettingsError(f"{name}: {faults[name]}" for name in sorted(faults))
     return settings
 
 
@@ -286,25 +283,24 @@ def _read(env: Env) -> dict[str, Any]:
     return values
 
 
-def _unknown_names() -> Iterator[str]:
+def _unknown_names() -> Iterator[tuple[str, str]]:
     known = NAMES | {ADMIN_PASSWORD}
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known and not _KUBERNETES.fullmatch(name):
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-            yield f"{name}: there is no such setting; the nearest is {nearest}."
+            yield name, f"there is no such setting; the nearest is {nearest}."
 
 
-def _refused_everywhere(settings: Settings) -> Iterator[str]:
+def _refused(settings: Settings) -> Iterator[tuple[str, str]]:
     if not settings.mounts:
-        yield f"{PREFIX}MOUNTS: choose the dialects to serve, such as envelope=/api."
-
-
-def _refused_in_production(settings: Settings) -> Iterator[str]:
+        yield f"{PREFIX}MOUNTS", "choose the dialects to serve, such as envelope=/api."
+    if not settings.in_production:
+        return
     if settings.jwt_secret is None:
-        yield f"{PREFIX}JWT_SECRET: production needs a secret of {SECRET_MIN_BYTES} bytes or more."
+        yield f"{PREFIX}JWT_SECRET", f"production needs {SECRET_MIN_BYTES} bytes or more."
     if settings.database_url is None or settings.database_url.startswith("sqlite"):
-        yield f"{PREFIX}DATABASE_URL: production needs MySQL or MariaDB, not SQLite."
+        yield f"{PREFIX}DATABASE_URL", "production needs MySQL or MariaDB, not SQLite."
     if settings.redis_url is None:
-        yield f"{PREFIX}REDIS_URL: production needs a Redis of its own, not the embedded one."
+        yield f"{PREFIX}REDIS_URL", "production needs a Redis of its own, not the embedded one."
     if settings.captcha_test_value is not None:
-        yield f"{PREFIX}CAPTCHA_TEST_VALUE: production accepts no test value."
+        yield f"{PREFIX}CAPTCHA_TEST_VALUE", "production accepts no test value."

@@ -6,6 +6,7 @@ Everything is decided by the AUTHSVC_* settings; see config/example.env.
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from authsvc.app import cautions
 from authsvc.boot import fail, settings_or_exit
@@ -41,7 +42,7 @@ keepalive = 5
 preload_app = True
 max_requests = 100_000
 max_requests_jitter = 10_000
-limit_request_line = 4094
+limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
 forwarded_allow_ips = ""
@@ -74,12 +75,13 @@ def when_ready(server):
     if settings.in_production:
         return
     ports = [address.port for address in settings.bind if address.port]
+    elsewhere = "" if settings.data == Path("var") else f" DATA={settings.data}"
     print(
         "",
         "authsvc answers on " + ", ".join(f"http://localhost:{port}" for port in ports),
         "  dialects: " + ", ".join(map(str, settings.mounts)),
         f"  data:     {settings.data.resolve()}",
-        "  an administrator: make admin NAME=…    stop: Ctrl-C",
+        f"  an administrator: make admin NAME=…{elsewhere}    stop: Ctrl-C",
         "",
         sep="\n",
         file=sys.stderr,

@@ -5,6 +5,7 @@ Each yields its readings of a picture: what it was told, and the text.
 
 import os
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -32,7 +33,7 @@ class Reader(Protocol):
         """What the reader makes of a picture of `length` symbols, by what it was told."""
 
 
-class LineReader:
+class LineReader(ABC):
     """A reader that shows its probabilities, so that it can be told the alphabet and the length."""
 
     name: str
@@ -41,8 +42,9 @@ class LineReader:
     def __init__(self, preparations: tuple[str, ...]):
         self.preparations = preparations
 
+    @abstractmethod
     def probabilities(self, picture: Picture) -> np.ndarray:
-        raise NotImplementedError
+        """One row for each step from left to right, one column for each symbol, 0 the blank."""
 
     def readings(self, picture: Picture, length: int) -> Iterator[tuple[str, str]]:
         for preparation in self.preparations:

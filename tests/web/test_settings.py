@@ -293,6 +293,17 @@ def test_production_names_all_that_it_misses_at_once(setting: pytest.MonkeyPatch
     assert names == [f"AUTHSVC_{name}" for name in refused]
 
 
+def test_production_names_what_it_misses_beside_every_other_fault(
+    setting: pytest.MonkeyPatch,
+) -> None:
+    named = {
+        fault.partition(":")[0]
+        for fault in faults(setting, ENV="production", WORKERS="many", REDIS_URL="x", MOUNT="x")
+    }
+    asked = ["DATABASE_URL", "JWT_SECRET", "MOUNT", "MOUNTS", "REDIS_URL", "WORKERS"]
+    assert named == {f"AUTHSVC_{name}" for name in asked}
+
+
 # --- From outside ---
 
 
