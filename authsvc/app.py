@@ -87,41 +87,31 @@ def _join(app: Flask, settings: Settings) -> None:
     data = settings.data.resolve()
     secret = settings.jwt_secret or runtime.signing_key(data)
     database.install(app, settings.database_url or runtime.sqlite_url(data), _pool(settings))
-    redis_url = settings.redis_url or EmbeddedRedis(data).url
-    client = redis.connect(
-        redis_url,
-        redis.RedisOptions(
-            pool_size=settings.redis_pool_size,
-            connect_timeout=settings.redis_connect_timeout,
-            timeout=settings.redis_timeout,
-        ),
-    )
+    client = redis.connect(settings.redis_url or EmbeddedRedis(data).url, _redis_options(settings))
     limits.install(
         app,
-        limits.Rates(
-            login_pair=settings.ratelimit_login_pair,
-            login=settings.ratelimit_login,
-            signup=settings.ratelimit_signup,
-            captcha=settings.ratelimit_captcha,
-            captcha_audio=settings.ratelimit_captcha_audio,
-        ),
+        _rates(settings),
         enabled=settings.ratelimit_enabled,
         connection_pool=client.connection_pool,
     )
     app.extensions["authsvc"] = UseCases(
-        accounts=Accounts(
-            users=SqlUsers(),
-            hasher=_hasher(settings),
-            tokens=JwtIssuer(app, secret, settings.jwt_issuer, time.time),
-            sessions=RedisSessions(client),
-            clock=time.time,
-            policy=Policy(
-                password_min_length=settings.password_min_length,
-                admin_permission=settings.admin_permission,
-                token_lifetime=settings.token_lifetime,
-            ),
-        ),
+        accounts=_accounts(app, settings, client, secret),
         captchas=_captchas(settings, client, secret),
+    )
+
+
+def _accounts(app: Flask, settings: Settings, client: Redis, secret: str) -> Accounts:
+    return Accounts(
+        users=SqlUsers(),
+        hasher=_hasher(settings),
+        tokens=JwtIssuer(app, secret, settings.jwt_issuer, time.time),
+        sessions=RedisSessions(client),
+        clock=time.time,
+        policy=Policy(
+            password_min_length=settings.password_min_length,
+            admin_permission=settings.admin_permission,
+            token_lifetime=settings.token_lifetime,
+        ),
     )
 
 
@@ -165,6 +155,24 @@ def _pool(settings: Settings) -> database.PoolOptions:
         connect_timeout=settings.database_connect_timeout,
         read_timeout=settings.database_read_timeout,
         write_timeout=settings.database_write_timeout,
+    )
+
+
+def _redis_options(settings: Settings) -> redis.RedisOptions:
+    return redis.RedisOptions(
+        pool_size=settings.redis_pool_size,
+        connect_timeout=settings.redis_connect_timeout,
+        timeout=settings.redis_timeout,
+    )
+
+
+def _rates(settings: Settings) -> limits.Rates:
+    return limits.Rates(
+        login_pair=settings.ratelimit_login_pair,
+        login=settings.ratelimit_login,
+        signup=settings.ratelimit_signup,
+        captcha=settings.ratelimit_captcha,
+        captcha_audio=settings.ratelimit_captcha_audio,
     )
 
 
