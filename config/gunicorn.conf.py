@@ -19,8 +19,9 @@ def _listen_on():
     addresses = [str(address) for address in settings.bind]
     if settings.in_production:
         return addresses
-    loopback = [a.port for a in settings.bind if a.host == "127.0.0.1"]
-    return addresses + [f"[::1]:{port}" for port in loopback if _has_ipv6_loopback()]
+    if _has_ipv6_loopback():
+        addresses += [f"[::1]:{a.port}" for a in settings.bind if a.host == "127.0.0.1"]
+    return list(dict.fromkeys(addresses))
 
 
 def _has_ipv6_loopback():

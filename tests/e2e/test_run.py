@@ -24,6 +24,7 @@ from tests.e2e.frontends import (
     token_in,
 )
 from tests.infra.databases import migrated
+from tests.support.client import Client
 from tests.support.family import Member, still_there
 from tests.support.processes import HOST, DidNotStart, free_ports, wait_until
 from tests.support.service import Service
@@ -225,3 +226,10 @@ class TestTheCaptchaTestValue:
             settings.load()
         assert "AUTHSVC_CAPTCHA_TEST_VALUE" in str(refusal.value)
         assert SOLUTION not in str(refusal.value)
+
+
+def test_an_ipv6_loopback_that_is_named_is_listened_on_once(tmp_path: Path) -> None:
+    first, second = free_ports(2)
+    bind = f"127.0.0.1:{first},[::1]:{first},127.0.0.1:{second}"
+    with Service(tmp_path, {**FAST, "AUTHSVC_BIND": bind}, ports=(first, second)) as service:
+        assert Client(service.first).get("/version").status == 200
