@@ -2,6 +2,7 @@
 
 import hmac
 import re
+import socket
 import time
 
 from flask import Flask
@@ -10,19 +11,38 @@ from redis import Redis
 
 from authsvc import dialects
 from authsvc.core.accounts import Accounts, Policy
+from authsvc.core.administration import Administration
 from authsvc.core.captchas import CaptchaPolicy, Captchas
+from authsvc.core.guessing import Guard, GuessPolicy
+from authsvc.core.password_strength import Passwords
+from authsvc.core.passwords import PasswordRule
+from authsvc.core.profile import Profile
+from authsvc.core.recovery import Recovery, RecoveryPolicy
+from authsvc.core.second_factor import SecondFactor
+from authsvc.core.sessions import SessionPolicy, Sessions
 from authsvc.infra import database, redis, runtime
+from authsvc.infra.audit import SqlAuditLog
 from authsvc.infra.captcha_audio import ClipSpeaker
 from authsvc.infra.captcha_image import PillowPainter
 from authsvc.infra.captcha_store import RedisCaptchaStore
+from authsvc.infra.common_passwords import CommonPasswordTable
 from authsvc.infra.embedded import EmbeddedRedis
+from authsvc.infra.guesses import RedisGuesses
 from authsvc.infra.hashing import Argon2Hasher, HashSlots
 from authsvc.infra.jwt import JwtIssuer
+from authsvc.infra.letterhead import Letterhead
+from authsvc.infra.mail import Delivery, FileDelivery, SmtpDelivery
+from authsvc.infra.one_time_codes import TotpCodes
+from authsvc.infra.outbox import SqlMailTokens, SqlOutbox
+from authsvc.infra.password_strength import ZxcvbnMeter
+from authsvc.infra.postman import Postman
 from authsvc.infra.proof_of_work import AltchaWork
 from authsvc.infra.sessions import RedisSessions
+from authsvc.infra.signing_keys import SigningKeys
 from authsvc.infra.users import SqlUsers
-from authsvc.settings import LOCAL_ORIGINS, PREFIX, Settings, SettingsError
-from authsvc.web import body, errors, limits, service
+from authsvc.infra.vault import Vault
+from authsvc.settings import LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
+from authsvc.web import body, client_credentials, cookies, errors, limits, service
 from authsvc.web.dialect import UseCases
 from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_dialects
 
@@ -94,25 +114,104 @@ def _join(app: Flask, settings: Settings) -> None:
         enabled=settings.ratelimit_enabled,
         connection_pool=client.connection_pool,
     )
-    app.extensions["authsvc"] = UseCases(
-        accounts=_accounts(app, settings, client, secret),
+    cookies.install(app, allowed=settings.cookies, key=_derive(secret, b"csrf"))
+    client_credentials.install(app, settings.introspection_clients)
+    outbox = SqlOutbox()
+    cases = _use_cases(app, settings, client, secret, outbox)
+    app.extensions["authsvc"] = cases
+    app.extensions["authsvc-postman"] = _postman(app, settings, cases, outbox)
+
+
+def _use_cases(
+    app: Flask, settings: Settings, client: Redis, secret: str, outbox: SqlOutbox
+) -> UseCases:
+    users, audit, vault, hasher = SqlUsers(), SqlAuditLog(), Vault(secret), _hasher(settings)
+    keys = SigningKeys(
+        vault, settings.jwt_algorithm, time.time, token_lifetime=settings.token_lifetime
+    )
+    tokens = JwtIssuer(app, secret, settings.jwt_issuer, time.time, keys)
+    key = _derive(secret, b"refresh tokens")
+    store, policy = RedisSessions(client), _policy(settings)
+    sessions = Sessions(store, tokens, users, audit, time.time, key, _session_policy(settings))
+    rule = PasswordRule(settings.password_min_length, CommonPasswordTable())
+    guard = _guard(settings, client)
+    codes = TotpCodes(settings.totp_issuer)
+    second_factor = SecondFactor(users, codes, vault, guard, hasher, time.time)
+    accounts = Accounts(users, hasher, rule, sessions, guard, second_factor, policy)
+    recovery = Recovery(
+        users,
+        outbox,
+        SqlMailTokens(),
+        hasher,
+        rule,
+        sessions,
+        time.time,
+        RecoveryPolicy(settings.sends_mail, settings.mail_token_lifetime),
+    )
+    return UseCases(
+        accounts=accounts,
         captchas=_captchas(settings, client, secret),
+        sessions=sessions,
+        profile=Profile(users, hasher, rule, sessions, guard, policy),
+        second_factor=second_factor,
+        recovery=recovery,
+        administration=Administration(users, hasher, rule, accounts, sessions, policy),
+        passwords=Passwords(rule, ZxcvbnMeter()),
+        audit=audit,
+        tokens=tokens,
+        keys=keys,
     )
 
 
-def _accounts(app: Flask, settings: Settings, client: Redis, secret: str) -> Accounts:
-    return Accounts(
-        users=SqlUsers(),
-        hasher=_hasher(settings),
-        tokens=JwtIssuer(app, secret, settings.jwt_issuer, time.time),
-        sessions=RedisSessions(client),
-        clock=time.time,
-        policy=Policy(
-            password_min_length=settings.password_min_length,
-            admin_permission=settings.admin_permission,
-            token_lifetime=settings.token_lifetime,
-        ),
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        admin_permission=settings.admin_permission,
+        strict_passwords=settings.password_policy == STRICT,
+        sends_mail=settings.sends_mail,
     )
+
+
+def _session_policy(settings: Settings) -> SessionPolicy:
+    return SessionPolicy(
+        token_lifetime=settings.token_lifetime,
+        refresh_lifetime=settings.refresh_lifetime,
+        longest=settings.session_lifetime,
+        grace=settings.refresh_grace,
+    )
+
+
+def _guard(settings: Settings, client: Redis) -> Guard:
+    policy = GuessPolicy(
+        pair=settings.guess_pair,
+        address=settings.guess_address,
+        name=settings.guess_name,
+        window=settings.guess_window,
+        longest_wait=settings.guess_longest_wait,
+    )
+    return Guard(RedisGuesses(client, policy) if settings.guess_limit else None)
+
+
+def _postman(app: Flask, settings: Settings, cases: UseCases, outbox: SqlOutbox) -> Postman:
+    smtp, public_url = (
+        settings.smtp_url,
+        settings.public_url or f"http://localhost:{_port(settings)}",
+    )
+    delivery: Delivery = FileDelivery(settings.data.resolve() / "mail")
+    if smtp is not None:
+        delivery = SmtpDelivery(smtp, socket.gethostname())
+    longest = settings.audit_days * 86400
+    return Postman(
+        app,
+        outbox,
+        cases.recovery,
+        Letterhead(settings.mail_from, public_url),
+        delivery,
+        [SqlMailTokens().prune, lambda: cases.audit.forget_before(int(time.time()) - longest)],
+    )
+
+
+def _port(settings: Settings) -> int:
+    return next((port for port in settings.ports if port), 8080)
 
 
 def _captchas(settings: Settings, client: Redis, secret: str) -> Captchas:
@@ -173,6 +272,9 @@ def _rates(settings: Settings) -> limits.Rates:
         signup=settings.ratelimit_signup,
         captcha=settings.ratelimit_captcha,
         captcha_audio=settings.ratelimit_captcha_audio,
+        refresh=settings.ratelimit_refresh,
+        password=settings.ratelimit_password,
+        mail=settings.ratelimit_mail,
     )
 
 
@@ -186,8 +288,9 @@ def _allow_origins(app: Flask, settings: Settings) -> None:
     CORS(
         app,
         origins=origins,
-        allow_headers=["Authorization", "Content-Type"],
+        allow_headers=["Authorization", "Content-Type", cookies.CSRF_HEADER],
         expose_headers=_EXPOSED_HEADERS,
+        supports_credentials=settings.cookies,
         max_age=600,
     )
 

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
@@ -14,21 +14,29 @@ from limits import parse_many
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from authsvc.infra.letterhead import is_sender
+from authsvc.infra.mail import SmtpServer, parse_smtp_url
 from authsvc.web import mounts
 from authsvc.web.client import UNIX_SOCKET, TrustedProxies
 from authsvc.web.mounts import Mount, MountError
 
 PREFIX = "AUTHSVC_"
 DEVELOPMENT, PRODUCTION = "development", "production"
+DOCUMENT, STRICT = "document", "strict"
 SECRET_MIN_BYTES = 32
+CLIENT_SECRET_MIN_BYTES = 16
+ALGORITHMS = ("HS256", "EdDSA", "ES256", "RS256")
 ADMIN_PASSWORD = "AUTHSVC_ADMIN_PASSWORD"  # noqa: S105
 """Read by `flask create-admin` alone; not a setting of the service."""
+USER_PASSWORD = "AUTHSVC_USER_PASSWORD"  # noqa: S105
+"""Read by `flask users create` and `set-password` alone; not a setting of the service."""
 LOCAL_ORIGINS = "localhost"
 """Stands for every port of the user's own machine among the origins."""
 
 _KUBERNETES = re.compile(r"AUTHSVC_(SERVICE_.*|PORT|PORT_.*)")
 _BIND = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
 _ORIGIN = re.compile(r"https?://[^/?#@,\s*]+")
+_PUBLIC_URL = re.compile(r"https?://[^\s?@]+")
 _REDIS = re.compile(r"(rediss?|unix)://.+")
 
 _AT_LEAST_ONE = validate.Range(min=1)
@@ -131,6 +139,35 @@ def _origins(text: str) -> tuple[str, ...]:
     return tuple(origins)
 
 
+def _clients(text: str) -> Mapping[str, str]:
+    pairs = [entry.partition(":") for entry in _split(text)]
+    for client_id, _, secret in pairs:
+        if not client_id or len(secret.encode()) < CLIENT_SECRET_MIN_BYTES:
+            raise EnvError(
+                f"an entry is not id:secret with {CLIENT_SECRET_MIN_BYTES} bytes of secret or more."
+            )
+    return {client_id: secret for client_id, _, secret in pairs}
+
+
+def _smtp(text: str) -> SmtpServer | None:
+    try:
+        return parse_smtp_url(text) if text else None
+    except ValueError as error:
+        raise EnvError(f"{error}.") from None
+
+
+def _sender(text: str) -> str:
+    if not is_sender(text):
+        raise EnvError(f'"{text}" is no address such as no-reply@example.com.')
+    return text
+
+
+def _public_url(text: str) -> str | None:
+    if text and not _PUBLIC_URL.fullmatch(text):
+        raise EnvError(f'"{text}" is not a URL such as https://app.example.com.')
+    return text or None
+
+
 def _optional(text: str) -> str | None:
     return text or None
 
@@ -178,7 +215,19 @@ class Settings:
     redis_url: str | None = _setting("redis_url", "", secret=True)
     jwt_secret: str | None = _setting("secret", "", secret=True)
     jwt_issuer: str = _setting("str", "authsvc", validate=validate.Length(min=1))
+    jwt_algorithm: str = _setting("str", "HS256", validate=validate.OneOf(ALGORITHMS))
     token_lifetime: int = _setting("int", 7200, validate=_SECONDS)
+    refresh_lifetime: int = _setting("int", 2_592_000, validate=_SECONDS)
+    refresh_grace: int = _setting("int", 30, validate=validate.Range(min=0, max=3600))
+    session_lifetime: int = _setting("int", 31_536_000, validate=_SECONDS)
+    cookies: bool = _setting("bool", False)
+    introspection_clients: Mapping[str, str] = _setting("clients", "", secret=True)
+    public_url: str | None = _setting("public_url", "")
+    smtp_url: SmtpServer | None = _setting("smtp", "", secret=True)
+    mail_from: str = _setting("sender", "authsvc@localhost.localdomain")
+    mail_token_lifetime: int = _setting("int", 1800, validate=_SECONDS)
+    totp_issuer: str = _setting("str", "authsvc", validate=validate.Length(min=1, max=64))
+    audit_days: int = _setting("int", 365, validate=_AT_LEAST_ONE)
     signup_captcha: bool = _setting("bool", True)
     captcha_lifetime: int = _setting("int", 300, validate=_SECONDS)
     captcha_max_live: int = _setting("int", 1000, validate=_AT_LEAST_ONE)
@@ -186,6 +235,7 @@ class Settings:
     captcha_pow_max_number: int = _setting("int", 100_000, validate=validate.Range(min=1000))
     captcha_test_value: str | None = _setting("optional", "", secret=True)
     password_min_length: int = _setting("int", 8, validate=validate.Range(min=1, max=128))
+    password_policy: str = _setting("str", DOCUMENT, validate=validate.OneOf([DOCUMENT, STRICT]))
     admin_permission: int = _setting("int", 1, validate=validate.Range(min=1, max=2**31 - 1))
     argon2_memory_kib: int = _setting("int", 19456, validate=validate.Range(min=8))
     argon2_time_cost: int = _setting("int", 2, validate=_AT_LEAST_ONE)
@@ -198,6 +248,15 @@ class Settings:
     ratelimit_signup: str = _setting("rate", "20/hour")
     ratelimit_captcha: str = _setting("rate", "60/minute")
     ratelimit_captcha_audio: str = _setting("rate", "20/minute")
+    ratelimit_refresh: str = _setting("rate", "60/minute")
+    ratelimit_password: str = _setting("rate", "30/minute")
+    ratelimit_mail: str = _setting("rate", "10/hour")
+    guess_limit: bool = _setting("bool", True)
+    guess_pair: int = _setting("int", 5, validate=_AT_LEAST_ONE)
+    guess_address: int = _setting("int", 50, validate=_AT_LEAST_ONE)
+    guess_name: int = _setting("int", 100, validate=_AT_LEAST_ONE)
+    guess_window: int = _setting("int", 900, validate=_SECONDS)
+    guess_longest_wait: int = _setting("int", 900, validate=_SECONDS)
     trusted_proxies: TrustedProxies = _setting("proxies", "")
     cors_origins: tuple[str, ...] = _setting("origins", _default_origins)
     database_pool_size: int = _setting("int", 8, validate=_AT_LEAST_ONE)
@@ -224,6 +283,11 @@ class Settings:
     def in_production(self) -> bool:
         """Whether what only development may do must be refused."""
         return self.env == PRODUCTION
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether there is a way for mails to go: SMTP, or in development a folder."""
+        return self.smtp_url is not None or not self.in_production
 
     @property
     def ports(self) -> tuple[int | None, ...]:
@@ -267,6 +331,10 @@ def _reader() -> Env:
         ("rate", _rate),
         ("proxies", _proxies),
         ("origins", _origins),
+        ("clients", _clients),
+        ("smtp", _smtp),
+        ("sender", _sender),
+        ("public_url", _public_url),
     ):
         env.add_parser(name, parser)
     return env
@@ -284,7 +352,7 @@ def _read(env: Env) -> dict[str, Any]:
 
 
 def _unknown_names() -> Iterator[tuple[str, str]]:
-    known = NAMES | {ADMIN_PASSWORD}
+    known = NAMES | {ADMIN_PASSWORD, USER_PASSWORD}
     for name in os.environ:
         if name.startswith(PREFIX) and name not in known and not _KUBERNETES.fullmatch(name):
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
@@ -294,6 +362,10 @@ def _unknown_names() -> Iterator[tuple[str, str]]:
 def _refused(settings: Settings) -> Iterator[tuple[str, str]]:
     if not settings.mounts:
         yield f"{PREFIX}MOUNTS", "choose the dialects to serve, such as envelope=/api."
+    if settings.smtp_url is not None and settings.public_url is None:
+        yield f"{PREFIX}PUBLIC_URL", "mails need the address that their links begin with."
+    if settings.cookies and "*" in settings.cors_origins:
+        yield f"{PREFIX}CORS_ORIGINS", "with cookies, * would let every site act for its visitors."
     if not settings.in_production:
         return
     if settings.jwt_secret is None:

@@ -91,13 +91,20 @@ def when_ready(server):
 
 
 def post_worker_init(worker):
-    """Leave Ctrl-C, which the terminal sends to every process, to the master.
+    """Start the postman; leave Ctrl-C, which the terminal sends to every process, to the master.
 
     Its SIGQUIT then stops the worker as SIGTERM does: a second, quicker stop within the first
     can wait for a lock that it holds itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, worker.handle_exit)
+    worker.wsgi.extensions["authsvc-postman"].start()
+
+
+def worker_exit(server, worker):
+    """Let the letters that are left to another worker."""
+    if worker.wsgi is not None:
+        worker.wsgi.extensions["authsvc-postman"].stop()
 
 
 def on_exit(server):

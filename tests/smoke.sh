@@ -260,7 +260,7 @@ expect() { # WHAT REQUEST EXPECTED CAME
         echo "  expected: $expected"
         echo "  came:     $4"
         if [[ $STATUS == 429 ]]; then
-            echo '  The service limits how often one address may ask: give it AUTHSVC_RATELIMIT_ENABLED=off for this test.'
+            echo '  The service limits how often one address may ask: give it AUTHSVC_RATELIMIT_ENABLED=off AUTHSVC_GUESS_LIMIT=off for this test.'
         fi
         echo "smoke: $PASSED passed, 1 failed"
     } >&2
@@ -357,7 +357,7 @@ ask_a_throwaway_service() {
     unset "${!AUTHSVC_@}" MAKEFLAGS MFLAGS MAKELEVEL
     ADMIN_NAME="smoke-admin-$(date +%s)-$$"
     AUTHSVC_ADMIN_PASSWORD="Smoke-$RANDOM$RANDOM$RANDOM"
-    export AUTHSVC_CAPTCHA_TEST_VALUE="smoke-$RANDOM$RANDOM$RANDOM" AUTHSVC_RATELIMIT_ENABLED=off
+    export AUTHSVC_CAPTCHA_TEST_VALUE="smoke-$RANDOM$RANDOM$RANDOM" AUTHSVC_RATELIMIT_ENABLED=off AUTHSVC_GUESS_LIMIT=off
 
     make --no-print-directory venv
     start_service on

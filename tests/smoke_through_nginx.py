@@ -38,6 +38,7 @@ def main() -> int:
             "AUTHSVC_JWT_SECRET": secrets.token_urlsafe(48),
             "AUTHSVC_CAPTCHA_TEST_VALUE": test_value,
             "AUTHSVC_RATELIMIT_ENABLED": "off",
+            "AUTHSVC_GUESS_LIMIT": "off",
             "AUTHSVC_TRUSTED_PROXIES": HOST,
         }
         make_administrator(Service(Path(folder, "admin"), environment), password)

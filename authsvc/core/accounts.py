@@ -1,25 +1,32 @@
 """The use cases of accounts, and the order in which each does its work."""
 
 import logging
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+from authsvc.core.audit import CREATED, SIGNED_UP, Entry
+from authsvc.core.clients import Client
 from authsvc.core.errors import (
     InvalidCredentials,
-    InvalidPassword,
+    InvalidEmail,
     InvalidPermission,
-    InvalidToken,
     InvalidUsername,
     Overloaded,
     PermissionDenied,
+    SecondFactorRequired,
     UsersUnavailable,
 )
-from authsvc.core.ports import Clock, PasswordHasher, Sessions, TokenIssuer, Users
+from authsvc.core.guessing import Guard
+from authsvc.core.letters import VERIFY, Letter
+from authsvc.core.passwords import PasswordRule
+from authsvc.core.ports import Note, PasswordHasher, Users
+from authsvc.core.sessions import Sessions, Tokens
 from authsvc.core.users import (
+    NO_DATA,
     NewUser,
     User,
+    check_data,
     check_email,
     fold,
     is_storable_password,
@@ -39,34 +46,63 @@ class Policy:
     """What an operator decides about accounts.
 
     Args:
-        password_min_length: characters that a password being set must have.
         admin_permission: the permission from which on a user is an administrator.
-        token_lifetime: seconds that an access token is honoured.
+        strict_passwords: whether a sign-up through a document refuses weak passwords too.
+        sends_mail: whether an address that is given is asked to be confirmed.
     """
 
-    password_min_length: int = 8
     admin_permission: int = 1
-    token_lifetime: int = 7200
+    strict_passwords: bool = False
+    sends_mail: bool = False
+
+
+class CodeCheck(Protocol):
+    """What a log-in asks of the second factor."""
+
+    def spend(self, user: User, code: str, client: Client) -> None:
+        """Use up one of the user's one-time or recovery codes.
+
+        Raises:
+            InvalidCode: it is wrong, or was used before.
+            UsersUnavailable
+        """
 
 
 class Accounts:
-    """Sign up, log in, create users, and tell whose a token is."""
+    """Sign up, log in, create users, and tell whose a token is.
+
+    Args:
+        users: the stored users.
+        hasher: password hashes.
+        rule: what a password may be.
+        sessions: opened for who signs up or logs in.
+        guard: counts wrong guesses.
+        second_factor: checks the codes of users who have one.
+        policy: what the operator decided.
+    """
 
     def __init__(
         self,
         users: Users,
         hasher: PasswordHasher,
-        tokens: TokenIssuer,
+        rule: PasswordRule,
         sessions: Sessions,
-        clock: Clock,
+        guard: Guard,
+        second_factor: CodeCheck,
         policy: Policy,
     ) -> None:
         self._users = users
         self._hasher = hasher
-        self._tokens = tokens
+        self._rule = rule
         self._sessions = sessions
-        self._clock = clock
+        self._guard = guard
+        self._second_factor = second_factor
         self.policy = policy
+
+    @property
+    def password_min_length(self) -> int:
+        """The characters that a password being set must have."""
+        return self._rule.min_length
 
     def new_user(
         self,
@@ -74,15 +110,20 @@ class Accounts:
         password: str,
         email: str | None = None,
         permission: int = ORDINARY,
+        data: str = NO_DATA,
+        *,
+        strict: bool = False,
     ) -> NewUser:
         """Check what a user is to be made of; nothing is looked up, hashed or stored.
 
+        A weak password is refused if `strict`, or if the policy says so.
+
         Raises:
-            InvalidUsername, InvalidEmail, InvalidPassword, InvalidPermission
+            InvalidUsername, InvalidEmail, InvalidPassword, InvalidPermission, InvalidData
         """
         name = normalise_username(username)
         address = None if email is None else check_email(email)
-        self.check_password(password)
+        self._check_password(password, name, address, strict=strict)
         if permission < ORDINARY:
             raise InvalidPermission
         return NewUser(
@@ -92,20 +133,10 @@ class Accounts:
             email_key=None if address is None else fold(address),
             permission=permission,
             password=password,
+            data=check_data(data),
         )
 
-    def check_password(self, password: str) -> None:
-        """Hold a password that is being set to the rule.
-
-        Raises:
-            InvalidPassword: it is shorter than the policy's minimum, longer
-                than 1,024 bytes, or not text that can be encoded.
-        """
-        minimum = self.policy.password_min_length
-        if len(password) < minimum or not is_storable_password(password):
-            raise InvalidPassword(minimum)
-
-    def sign_up(self, new_user: NewUser) -> tuple[User, str]:
+    def sign_up(self, new_user: NewUser, client: Client) -> tuple[User, str]:
         """Store a user and open a session: both or neither.
 
         A store of sessions that is down is noticed first: it costs no hash, and no
@@ -117,63 +148,87 @@ class Accounts:
         Raises:
             UsernameTaken, EmailTaken, UsersUnavailable, SessionsUnavailable, Overloaded
         """
-        self._sessions.check()
-        return self._add(new_user, self._issue_token)
+        user, tokens = self._sign_up(new_user, client, renewable=False)
+        return user, tokens.access_token
 
-    def register(self, new_user: NewUser) -> User:
+    def sign_up_renewably(self, new_user: NewUser, client: Client) -> tuple[User, Tokens]:
+        """Do as `sign_up` does, with a refresh token."""
+        return self._sign_up(new_user, client, renewable=True)
+
+    def register(self, new_user: NewUser, client: Client) -> User:
         """Store a user and open no session.
 
         Raises:
             UsernameTaken, EmailTaken, UsersUnavailable, Overloaded
         """
-        user, _ = self._add(new_user, lambda _: None)
+        user, _ = self._add(new_user, client, lambda _: None, SIGNED_UP)
         return user
 
-    def create_user(self, creator: User, new_user: NewUser) -> User:
-        """Store a user on an administrator's behalf.
+    def create_user(self, creator: User | None, new_user: NewUser, client: Client) -> User:
+        """Store a user on behalf of an administrator, or of an operator (None).
 
         Raises:
             PermissionDenied: the creator would grant more than they hold.
             UsernameTaken, EmailTaken, UsersUnavailable, Overloaded
         """
-        if new_user.permission > creator.permission:
+        if creator is not None and new_user.permission > creator.permission:
             raise PermissionDenied
-        return self.register(new_user)
+        user, _ = self._add(new_user, client, lambda _: None, CREATED, creator)
+        return user
 
-    def log_in(self, username: str, password: str) -> tuple[User, str]:
+    def log_in(self, username: str, password: str, client: Client) -> tuple[User, str]:
         """Open a session for the user who has this name and password.
 
-        An unknown user costs the same hash as a wrong password.
+        There is no place for a code: users who need one are refused like a wrong
+        password. An unknown user costs the same hash as a wrong password.
 
         Returns:
             The user, and an access token.
 
         Raises:
-            InvalidCredentials, UsersUnavailable, SessionsUnavailable, Overloaded
+            InvalidCredentials, TooManyAttempts, UsersUnavailable, SessionsUnavailable, Overloaded
         """
-        user = self._find(username)
-        if user is None or not is_storable_password(password):
-            self._hasher.verify_decoy()
-            raise InvalidCredentials
-        if not self._hasher.verify(user.password_hash, password):
-            raise InvalidCredentials
-        self._renew_hash(user, password)
-        return user, self._issue_token(user)
+        key = _key_of(username)
+        with self._guard.attempt(key or username, client):
+            user = self._prove(self._users.by_username_key(key) if key else None, password)
+            if user.totp_on:
+                raise InvalidCredentials
+        return user, self._open(user, password, client, renewable=False).access_token
+
+    def log_in_renewably(
+        self, login: str, password: str, code: str | None, client: Client
+    ) -> tuple[User, Tokens]:
+        """Open a session that can be renewed, for a user name or a verified address.
+
+        A name that equals someone's address is matched as a name first.
+
+        Args:
+            login: the name or address.
+            password: the password.
+            code: a one-time or recovery code, for users who need one.
+            client: from where.
+
+        Raises:
+            SecondFactorRequired: all is right, and a code must come along.
+            InvalidCode: only the code is wrong, or was used before.
+            InvalidCredentials, TooManyAttempts, UsersUnavailable, SessionsUnavailable, Overloaded
+        """
+        key = _key_of(login) or _address_key(login)
+        with self._guard.attempt(key or login, client):
+            user = self._prove(self._users.by_login_key(key) if key else None, password)
+            if user.totp_on:
+                self._ask_code(user, code, client)
+        return user, self._open(user, password, client, renewable=True)
 
     def who_is(self, token: str) -> User:
         """Return the user, as stored now, for whom the token was issued.
 
         Raises:
-            InvalidToken: it is malformed, forged, expired or revoked, or its user is gone.
+            InvalidToken: it is malformed, forged, expired or revoked, or its user is
+                gone or disabled.
             UsersUnavailable, SessionsUnavailable
         """
-        claims = self._tokens.decode(token)
-        if not self._sessions.is_open(claims.session_id):
-            raise InvalidToken
-        user = self._users.by_id(claims.user_id)
-        if user is None:
-            raise InvalidToken
-        return user
+        return self._sessions.who_is(token).user
 
     def administrator(self, token: str) -> User:
         """Return the token's user, who is an administrator.
@@ -187,24 +242,59 @@ class Accounts:
             raise PermissionDenied
         return user
 
-    def revoke(self, token: str) -> None:
-        """End the session of a genuine token.
+    def _check_password(
+        self, password: str, username: str, email: str | None, *, strict: bool
+    ) -> None:
+        if strict or self.policy.strict_passwords:
+            self._rule.check_strict(password, username, email)
+        else:
+            self._rule.check_form(password)
 
-        Raises:
-            InvalidToken, SessionsUnavailable
-        """
-        self._sessions.close(self._tokens.decode(token).session_id)
+    def _sign_up(
+        self, new_user: NewUser, client: Client, *, renewable: bool
+    ) -> tuple[User, Tokens]:
+        self._sessions.check()
+        return self._add(
+            new_user,
+            client,
+            lambda user: self._sessions.open(user, client, renewable=renewable),
+            SIGNED_UP,
+        )
 
-    def _add(self, new_user: NewUser, finish: Callable[[User], T]) -> tuple[User, T]:
+    def _add(
+        self,
+        new_user: NewUser,
+        client: Client,
+        finish: Callable[[User], T],
+        action: str,
+        creator: User | None = None,
+    ) -> tuple[User, T]:
+        def note(user: User) -> Note:
+            entry = Entry(action, creator or (user if action == SIGNED_UP else None), user, client)
+            wanted = self.policy.sends_mail and user.email is not None
+            letter = Letter(VERIFY, user.id, user.email, client.language)
+            return Note((entry,), (letter,) if wanted else ())
+
         password_hash = self._hasher.hash(new_user.password)
-        return self._users.add(new_user, password_hash, finish)
+        return self._users.add(new_user, password_hash, finish, note)
 
-    def _find(self, username: str) -> User | None:
-        try:
-            key = fold(normalise_username(username))
-        except InvalidUsername:
-            return None
-        return self._users.by_username_key(key)
+    def _prove(self, user: User | None, password: str) -> User:
+        """Return the user if the password is theirs, at the cost of one hash in any case."""
+        if user is None or not is_storable_password(password):
+            self._hasher.verify_decoy()
+            raise InvalidCredentials
+        if not self._hasher.verify(user.password_hash, password) or user.disabled:
+            raise InvalidCredentials
+        return user
+
+    def _ask_code(self, user: User, code: str | None, client: Client) -> None:
+        if code is None:
+            raise SecondFactorRequired
+        self._second_factor.spend(user, code, client)
+
+    def _open(self, user: User, password: str, client: Client, *, renewable: bool) -> Tokens:
+        self._renew_hash(user, password)
+        return self._sessions.open(user, client, renewable=renewable)
 
     def _renew_hash(self, user: User, password: str) -> None:
         if not self._hasher.needs_rehash(user.password_hash):
@@ -214,9 +304,16 @@ class Accounts:
         except (UsersUnavailable, Overloaded):
             _log.warning("the password hash of user %d could not be renewed", user.id)
 
-    def _issue_token(self, user: User) -> str:
-        now = int(self._clock())
-        session_id = secrets.token_urlsafe(16)
-        token = self._tokens.issue(user, session_id, now, now + self.policy.token_lifetime)
-        self._sessions.open(session_id, user.id, self.policy.token_lifetime)
-        return token
+
+def _key_of(username: str) -> str | None:
+    try:
+        return fold(normalise_username(username))
+    except InvalidUsername:
+        return None
+
+
+def _address_key(login: str) -> str | None:
+    try:
+        return fold(check_email(login))
+    except InvalidEmail:
+        return None

@@ -38,10 +38,34 @@ class InvalidPassword(InvalidInput):
         self.min_length = min_length
 
 
+class WeakPassword(InvalidPassword):
+    """The password is one that others guess first.
+
+    `reason` is `common`, `username` or `email`.
+    """
+
+    def __init__(self, min_length: int, reason: str) -> None:
+        super().__init__(min_length)
+        self.args = (min_length, reason)
+        self.reason = reason
+
+
 class InvalidPermission(InvalidInput):
     """The permission is not an integer of at least zero."""
 
     field = "permission"
+
+
+class InvalidData(InvalidInput):
+    """The application's data are larger than 16 KiB of JSON text, or not text at all."""
+
+    field = "data"
+
+
+class InvalidPasswordHash(InvalidInput):
+    """The hash was not made by anything known here, or costs more than a log-in may."""
+
+    field = "passwordHash"
 
 
 class InvalidCaptchaAnswer(InvalidInput):
@@ -62,12 +86,76 @@ class InvalidCredentials(AuthError):
     """No user has this name and this password."""
 
 
+class InvalidCode(InvalidCredentials):
+    """The name and the password are right, the one-time or recovery code is not."""
+
+
+class SecondFactorRequired(AuthError):
+    """The name and the password are right; a one-time or recovery code must come along."""
+
+
+class WrongPassword(AuthError):
+    """The password that confirms a change is not the user's."""
+
+
+class WrongCode(AuthError):
+    """The code that confirms a change is not one of the user's, or was used before."""
+
+
 class InvalidToken(AuthError):
     """The access token is missing, malformed, forged, expired or revoked."""
 
 
+class InvalidRefreshToken(AuthError):
+    """The refresh token is malformed, forged, expired, revoked, or was replayed too late."""
+
+
+class InvalidMailToken(AuthError):
+    """The token of a mail is malformed, expired or used."""
+
+
+class CsrfRejected(AuthError):
+    """A request that carries its token in a cookie does not prove which page sent it."""
+
+
 class PermissionDenied(AuthError):
     """The token's user may not do this."""
+
+
+class LastAdministrator(AuthError):
+    """Nobody would be left who can administer."""
+
+
+class UnknownUser(AuthError):
+    """No user has this id."""
+
+
+class UnknownSession(AuthError):
+    """The user has no live session of this id."""
+
+
+class SecondFactorOn(AuthError):
+    """One-time codes are asked for already."""
+
+
+class SecondFactorOff(AuthError):
+    """No one-time codes are asked for, or none are being set up."""
+
+
+class MailOff(AuthError):
+    """The service sends no mail."""
+
+
+class CookiesOff(AuthError):
+    """The service keeps no tokens in cookies."""
+
+
+class TooManyAttempts(AuthError):
+    """Too many guesses failed; the next may be made in `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
 
 
 class CaptchaRejected(AuthError):
@@ -106,6 +194,10 @@ class UsersUnavailable(Unavailable):
 
 class SessionsUnavailable(Unavailable):
     """The store of sessions did not answer."""
+
+
+class GuessesUnavailable(SessionsUnavailable):
+    """The store that counts guesses, which is that of the sessions, did not answer."""
 
 
 class CaptchasUnavailable(Unavailable):

@@ -4,11 +4,13 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-from authsvc.core.errors import InvalidEmail, InvalidUsername
+from authsvc.core.errors import InvalidData, InvalidEmail, InvalidUsername
 
 USERNAME_MAX_LENGTH = 64
 EMAIL_MAX_LENGTH = 254
 PASSWORD_MAX_BYTES = 1024
+DATA_MAX_BYTES = 16 * 1024
+NO_DATA = "{}"
 LONGEST_FOLDING = 3
 """Characters that one character can become when it is folded, at the most."""
 
@@ -23,7 +25,23 @@ _EMAIL = re.compile(rf"(?P<local>{_LOCAL_PART})@(?:{_LABEL}\.)+(?P<last>{_LABEL}
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A stored person. `data` is JSON text that belongs to the application."""
+    """A stored person.
+
+    Args:
+        id: never given to another user.
+        username: as typed.
+        email: as typed; None for a user without one.
+        permission: 0 for an ordinary user.
+        data: JSON text that belongs to the application.
+        password_hash: tells its own algorithm and parameters.
+        email_verified: whether a mail to the address was answered.
+        disabled: whether the user may do nothing.
+        epoch: counts what ended all sessions at once; sessions of an earlier epoch are over.
+        totp_secret: the sealed secret of one-time codes, on or being set up.
+        totp_on: whether a log-in asks for a code.
+        totp_step: the time step of the last one-time code that was used.
+        created_at: seconds since the epoch.
+    """
 
     id: int
     username: str
@@ -31,6 +49,13 @@ class User:
     permission: int
     data: str
     password_hash: str = field(repr=False)
+    email_verified: bool = False
+    disabled: bool = False
+    epoch: int = 0
+    totp_secret: str | None = field(default=None, repr=False)
+    totp_on: bool = False
+    totp_step: int = 0
+    created_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +68,9 @@ class NewUser:
     email_key: str | None
     permission: int
     password: str = field(repr=False)
+    data: str = NO_DATA
+    email_verified: bool = False
+    disabled: bool = False
 
 
 def fold(text: str) -> str:
@@ -77,6 +105,21 @@ def check_email(raw: str) -> str:
     """
     if not (_is_email(raw) and _is_email(unicodedata.normalize("NFKC", raw))):
         raise InvalidEmail
+    return raw
+
+
+def check_data(raw: str) -> str:
+    """Return the application's JSON text, after checking its size.
+
+    Raises:
+        InvalidData: it is longer than 16 KiB in UTF-8, or cannot be encoded.
+    """
+    try:
+        size = len(raw.encode())
+    except UnicodeEncodeError:
+        raise InvalidData from None
+    if size > DATA_MAX_BYTES:
+        raise InvalidData
     return raw
 
 

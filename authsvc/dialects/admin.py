@@ -17,11 +17,13 @@ from authsvc.core.errors import (
     InvalidUsername,
     Overloaded,
     PermissionDenied,
+    TooManyAttempts,
     UsernameTaken,
 )
 from authsvc.core.users import User
 from authsvc.web.bearer import bearer_token
 from authsvc.web.body import Body, read
+from authsvc.web.client import client
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
 from authsvc.web.errors import (
     BadRequest,
@@ -69,6 +71,7 @@ ERRORS = ErrorTable(
         MethodNotAllowed: (405, "请求方法不允许"),
         RequestEntityTooLarge: (413, "请求内容过大"),
         TooManyRequests: (429, "请求过于频繁，请稍后再试"),
+        TooManyAttempts: (429, "请求过于频繁，请稍后再试"),
         Overloaded: (503, "服务繁忙，请稍后再试"),
     },
     {},
@@ -91,7 +94,7 @@ def success(sentence: str, user: User, token: str) -> dict[str, Any]:
 @limited("login", name_field="username")
 def log_in() -> dict[str, Any]:
     body = read(LOGIN)
-    return success("登录成功", *accounts.log_in(body["username"], body["password"]))
+    return success("登录成功", *accounts.log_in(body["username"], body["password"], client()))
 
 
 @admin.post("/register")
@@ -99,13 +102,13 @@ def log_in() -> dict[str, Any]:
 def register() -> tuple[dict[str, Any], int]:
     body = read(REGISTER)
     new_user = accounts.new_user(body["username"], body["password"], body["email"])
-    return success("注册成功", *accounts.sign_up(new_user)), 201
+    return success("注册成功", *accounts.sign_up(new_user, client())), 201
 
 
 @admin.post("/createUser")
 def create_user() -> tuple[dict[str, Any], int]:
     creator = accounts.administrator(bearer_token())
-    user = accounts.create_user(creator, accounts.new_user(**read(CREATE_USER)))
+    user = accounts.create_user(creator, accounts.new_user(**read(CREATE_USER)), client())
     created = {
         "id": user.id,
         "username": user.username,

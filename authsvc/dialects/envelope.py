@@ -11,10 +11,12 @@ from authsvc.core.errors import (
     InvalidPassword,
     InvalidUsername,
     Overloaded,
+    TooManyAttempts,
     UsernameTaken,
 )
 from authsvc.core.users import User
 from authsvc.web.body import Body, MalformedBody, read
+from authsvc.web.client import client
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
 from authsvc.web.errors import (
     BadRequest,
@@ -59,6 +61,7 @@ ERRORS = ErrorTable(
         MethodNotAllowed: (405, "请求方法不允许", "METHOD_NOT_ALLOWED"),
         RequestEntityTooLarge: (413, "请求内容过大", "REQUEST_TOO_LARGE"),
         TooManyRequests: (429, "请求过于频繁，请稍后再试", "TOO_MANY_REQUESTS"),
+        TooManyAttempts: (429, "请求过于频繁，请稍后再试", "TOO_MANY_REQUESTS"),
         Exception: (500, "服务器内部错误，请稍后再试", "SERVER_ERROR"),
         Overloaded: (503, "服务繁忙，请稍后再试", "SERVICE_UNAVAILABLE"),
     },
@@ -87,7 +90,7 @@ def details_of(error: BaseException) -> dict[str, Any]:
 def check_uppercase(password: str) -> None:
     """The document's own rule; the minimum length is the core's."""
     if not any(character.isupper() for character in password):
-        raise InvalidPassword(accounts.policy.password_min_length)
+        raise InvalidPassword(accounts.password_min_length)
 
 
 def user_of(user: User) -> dict[str, str]:
@@ -99,7 +102,7 @@ def user_of(user: User) -> dict[str, str]:
 def register() -> dict[str, Any]:
     body = read(REGISTER)
     check_uppercase(body["password"])
-    accounts.register(accounts.new_user(body["username"], body["password"]))
+    accounts.register(accounts.new_user(body["username"], body["password"]), client())
     return {"success": True, "message": "注册成功", "statusCode": 200}
 
 
@@ -107,7 +110,7 @@ def register() -> dict[str, Any]:
 @limited("login", name_field="username")
 def log_in() -> dict[str, Any]:
     body = read(LOGIN)
-    user, token = accounts.log_in(body["username"], body["password"])
+    user, token = accounts.log_in(body["username"], body["password"], client())
     data = {"token": token, "user": user_of(user)}
     return {"success": True, "message": "登录成功", "data": data, "statusCode": 200}
 

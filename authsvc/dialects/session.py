@@ -13,11 +13,12 @@ from authsvc.core.errors import (
     InvalidInput,
     Overloaded,
     SessionsUnavailable,
+    TooManyAttempts,
     TooManyCaptchas,
     UsernameTaken,
 )
 from authsvc.web.body import Body, read
-from authsvc.web.client import client_network
+from authsvc.web.client import client, client_network
 from authsvc.web.dialect import Dialect, ErrorTable, accounts, captchas
 from authsvc.web.errors import (
     BadRequest,
@@ -63,6 +64,7 @@ ERRORS = ErrorTable(
         MethodNotAllowed: (405, "Method not allowed"),
         RequestEntityTooLarge: (413, "Request too large"),
         TooManyRequests: (429, "Too many requests"),
+        TooManyAttempts: (429, "Too many requests"),
         TooManyCaptchas: (429, "Too many requests"),
         Overloaded: (503, "Service unavailable"),
         Exception: (500, "Internal server error"),
@@ -88,7 +90,7 @@ def failure(_: BaseException, status: int, sentence: str) -> tuple[dict[str, str
 @limited("login", name_field="username")
 def log_in() -> dict[str, str]:
     body = read(LOGIN)
-    _, token = accounts.log_in(body["username"], body["password"])
+    _, token = accounts.log_in(body["username"], body["password"], client())
     return {"message": "Login successful", "session_token": token}
 
 
@@ -99,7 +101,7 @@ def sign_up() -> dict[str, str]:
     new_user = accounts.new_user(body["username"], body["password"], body["email"])
     if captchas.required:
         captchas.redeem(body["captchaId"], body["value"], SIGN_UP, client_network())
-    _, token = accounts.sign_up(new_user)
+    _, token = accounts.sign_up(new_user, client())
     return {"message": "User signup successfully", "session_token": token}
 
 

@@ -11,10 +11,12 @@ from authsvc.core.errors import (
     InvalidPassword,
     InvalidUsername,
     Overloaded,
+    TooManyAttempts,
     UsernameTaken,
 )
 from authsvc.core.users import User
 from authsvc.web.body import Body, read
+from authsvc.web.client import client
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
 from authsvc.web.errors import (
     BadRequest,
@@ -54,6 +56,7 @@ ERRORS = ErrorTable(
         MethodNotAllowed: (405, "Method not allowed"),
         RequestEntityTooLarge: (413, "Request too large"),
         TooManyRequests: (429, "Too many requests"),
+        TooManyAttempts: (429, "Too many requests"),
         Exception: (500, "Internal server error"),
         Overloaded: (503, "Service unavailable"),
     },
@@ -79,14 +82,14 @@ def success(user: User, access_token: str) -> dict[str, str]:
 def register() -> tuple[dict[str, str], int]:
     body = read(REGISTER)
     new_user = accounts.new_user(body["username"], body["password"], body["email"])
-    return success(*accounts.sign_up(new_user)), 201
+    return success(*accounts.sign_up(new_user, client())), 201
 
 
 @token.post("/login")
 @limited("login", name_field="username")
 def log_in() -> dict[str, str]:
     body = read(LOGIN)
-    return success(*accounts.log_in(body["username"], body["password"]))
+    return success(*accounts.log_in(body["username"], body["password"], client()))
 
 
 DIALECT = Dialect("token", (token,), ERRORS, failure)

@@ -1,4 +1,4 @@
-"""The database: its one table, its connections, and what its failures mean."""
+"""The database: its tables, its connections, and what its failures mean."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,18 @@ from typing import Any
 from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, DateTime, Engine, Integer, String, Text, event
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    DateTime,
+    Engine,
+    ForeignKey,
+    Integer,
+    String,
+    Text,
+    event,
+    text,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -22,6 +33,7 @@ from authsvc.core.users import EMAIL_MAX_LENGTH, LONGEST_FOLDING, USERNAME_MAX_L
 MIGRATIONS = "authsvc/migrations"
 _DEADLOCK, _LOCK_WAIT_TIMEOUT = 1213, 1205
 _WRITES = "authsvc_writes"
+_USER_ID = "users.id"
 
 
 class Base(DeclarativeBase):
@@ -37,15 +49,18 @@ def _key(length: int) -> String:
     return String(length).with_variant(binary, "mysql", "mariadb")
 
 
+def _id() -> Any:
+    """A number that SQLite can give by itself too."""
+    return BigInteger().with_variant(Integer, "sqlite")
+
+
 class UserRow(db.Model):  # type: ignore[name-defined,misc]
     """A user, as stored. Ids are never given twice."""
 
     __tablename__ = "users"
     __table_args__ = {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"}
 
-    id: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
-    )
+    id: Mapped[int] = mapped_column(_id(), primary_key=True, autoincrement=True)
     username: Mapped[str] = mapped_column(String(USERNAME_MAX_LENGTH))
     username_key: Mapped[str] = mapped_column(
         _key(USERNAME_MAX_LENGTH * LONGEST_FOLDING), unique=True
@@ -54,10 +69,91 @@ class UserRow(db.Model):  # type: ignore[name-defined,misc]
     email_key: Mapped[str | None] = mapped_column(
         _key(EMAIL_MAX_LENGTH * LONGEST_FOLDING), unique=True
     )
-    permission: Mapped[int] = mapped_column(Integer)
+    permission: Mapped[int] = mapped_column(Integer, index=True)
     data: Mapped[str] = mapped_column(Text)
     password_hash: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(DateTime, default=lambda: datetime.now(UTC))
+    email_verified: Mapped[bool] = mapped_column(default=False, server_default=text("0"))
+    disabled: Mapped[bool] = mapped_column(default=False, server_default=text("0"))
+    epoch: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    totp_secret: Mapped[str | None] = mapped_column(String(255))
+    totp_on: Mapped[bool] = mapped_column(default=False, server_default=text("0"))
+    totp_step: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
+
+
+class RecoveryCodeRow(db.Model):  # type: ignore[name-defined,misc]
+    """A code that stands in for a one-time code, once."""
+
+    __tablename__ = "recovery_codes"
+    __table_args__ = {"mysql_charset": "utf8mb4"}
+
+    user_id: Mapped[int] = mapped_column(
+        _id(), ForeignKey(_USER_ID, ondelete="CASCADE"), primary_key=True
+    )
+    code_hash: Mapped[str] = mapped_column(_key(64), primary_key=True)
+
+
+class MailTokenRow(db.Model):  # type: ignore[name-defined,misc]
+    """What a mail proves: whoever shows the token received it."""
+
+    __tablename__ = "mail_tokens"
+    __table_args__ = {"mysql_charset": "utf8mb4"}
+
+    token_hash: Mapped[str] = mapped_column(_key(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(
+        _id(), ForeignKey(_USER_ID, ondelete="CASCADE"), index=True
+    )
+    purpose: Mapped[str] = mapped_column(String(16))
+    email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH))
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class LetterRow(db.Model):  # type: ignore[name-defined,misc]
+    """A mail that is to be written and sent, outside the request that asked for it."""
+
+    __tablename__ = "outbox"
+    __table_args__ = {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"}
+
+    id: Mapped[int] = mapped_column(_id(), primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    user_id: Mapped[int | None] = mapped_column(_id())
+    address: Mapped[str | None] = mapped_column(String(EMAIL_MAX_LENGTH))
+    language: Mapped[str] = mapped_column(String(8))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    next_try_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    tries: Mapped[int] = mapped_column(Integer)
+
+
+class SigningKeyRow(db.Model):  # type: ignore[name-defined,misc]
+    """A key that signs access tokens; its private half is sealed."""
+
+    __tablename__ = "signing_keys"
+    __table_args__ = {"mysql_charset": "utf8mb4"}
+
+    kid: Mapped[str] = mapped_column(_key(43), primary_key=True)
+    algorithm: Mapped[str] = mapped_column(String(8))
+    private_key: Mapped[str] = mapped_column(Text)
+    public_key: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    signs_from: Mapped[int] = mapped_column(BigInteger)
+
+
+class AuditRow(db.Model):  # type: ignore[name-defined,misc]
+    """Who did what to whom. Rows are added, and dropped when they are old; never changed."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = {"sqlite_autoincrement": True, "mysql_charset": "utf8mb4"}
+
+    id: Mapped[int] = mapped_column(_id(), primary_key=True, autoincrement=True)
+    at: Mapped[int] = mapped_column(BigInteger, index=True)
+    action: Mapped[str] = mapped_column(String(32))
+    actor_id: Mapped[int | None] = mapped_column(_id(), index=True)
+    actor: Mapped[str] = mapped_column(String(USERNAME_MAX_LENGTH))
+    target_id: Mapped[int | None] = mapped_column(_id(), index=True)
+    target: Mapped[str] = mapped_column(String(USERNAME_MAX_LENGTH))
+    address: Mapped[str] = mapped_column(String(45))
+    request_id: Mapped[str] = mapped_column(String(64))
+    details: Mapped[str] = mapped_column(Text)
 
 
 @dataclass(frozen=True, slots=True)

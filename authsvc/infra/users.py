@@ -1,29 +1,26 @@
 """The users, in SQL."""
 
+import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from authsvc.core.errors import EmailTaken, UsernameTaken, UsersUnavailable
+from authsvc.core.ports import Change, Note, UserQuery, no_note
 from authsvc.core.users import NewUser, User
 from authsvc.infra.database import UserRow, connected, is_worth_repeating, lost_connection
+from authsvc.infra.notes import store_note
+from authsvc.infra.user_changes import SELECT_USER, edit_once, user_of
 
 T = TypeVar("T")
 
-_USER = (
-    UserRow.id,
-    UserRow.username,
-    UserRow.email,
-    UserRow.permission,
-    UserRow.data,
-    UserRow.password_hash,
-)
-_BY_ID = select(*_USER)
-_NO_DATA = "{}"
-_TRIES = 3
+_TRIES = 6
+_PAUSE_SECONDS = 0.02
+_REPEAT_SECONDS = 4.0
 _DECISION_SECONDS = 3.0
 
 
@@ -35,28 +32,51 @@ class SqlUsers:
     """Meets `authsvc.core.ports.Users`."""
 
     def add(
-        self, new_user: NewUser, password_hash: str, finish: Callable[[User], T]
+        self,
+        new_user: NewUser,
+        password_hash: str,
+        finish: Callable[[User], T],
+        note: Callable[[User], Note] = no_note,
     ) -> tuple[User, T]:
-        """Store a user together with what `finish` does, or neither."""
-        for _ in range(_TRIES):
-            try:
-                return _add_once(new_user, password_hash, finish)
-            except _Undecided:
-                continue
-            except UsersUnavailable as error:
-                if not is_worth_repeating(error.__cause__):
-                    raise
-        raise UsersUnavailable
+        """Store a user together with its note and with what `finish` does, or nothing of it."""
+        return _repeated(lambda: _add_once(new_user, password_hash, finish, note))
 
     def by_username_key(self, key: str) -> User | None:
         """Return the user with this folded name."""
+        return _first(UserRow.username_key == key)
+
+    def by_login_key(self, key: str) -> User | None:
+        """Return the user with this folded name, else the one with this verified address."""
+        named = UserRow.username_key == key
+        reached = (UserRow.email_key == key) & UserRow.email_verified
         with connected() as connection:
-            return _user(connection.execute(_BY_ID.where(UserRow.username_key == key)).first())
+            rows = connection.execute(SELECT_USER.where(named | reached).add_columns(named)).all()
+        best = max(rows, key=lambda row: bool(row[-1]), default=None)
+        return None if best is None else user_of(best[:-1])
+
+    def by_email_key(self, key: str) -> User | None:
+        """Return the user with this folded e-mail address, verified or not."""
+        return _first(UserRow.email_key == key)
 
     def by_id(self, user_id: int) -> User | None:
         """Return the user with this id."""
+        return _first(UserRow.id == user_id)
+
+    def find(self, query: UserQuery) -> list[User]:
+        """Return the users that are asked for."""
+        wanted = SELECT_USER.where(UserRow.id > query.after_id)
+        if query.prefix:
+            wanted = wanted.where(
+                UserRow.username_key.startswith(query.prefix, autoescape=True)
+                | UserRow.email_key.startswith(query.prefix, autoescape=True)
+            )
+        if query.permission is not None:
+            wanted = wanted.where(UserRow.permission == query.permission)
+        if query.disabled is not None:
+            wanted = wanted.where(UserRow.disabled == query.disabled)
         with connected() as connection:
-            return _user(connection.execute(_BY_ID.where(UserRow.id == user_id)).first())
+            rows = connection.execute(wanted.order_by(UserRow.id).limit(query.limit)).all()
+        return [user_of(row) for row in rows]
 
     def replace_hash(self, user: User, password_hash: str) -> None:
         """Store another hash, unless the user's hash changed since `user` was read."""
@@ -65,14 +85,47 @@ class SqlUsers:
             connection.execute(update(UserRow).where(unchanged).values(password_hash=password_hash))
             connection.commit()
 
+    def edit(
+        self, user_id: int, decide: Callable[[User, User | None], Change], by: int | None = None
+    ) -> User | None:
+        """Change a user as decided on what is stored now, while nobody else changes it."""
+        return _repeated(lambda: edit_once(user_id, decide, by))
 
-def _add_once(new_user: NewUser, password_hash: str, finish: Callable[[User], T]) -> tuple[User, T]:
+
+def _repeated(work: Callable[[], T]) -> T:
+    """Do a transaction's work again if only another transaction stood in its way."""
+    last_start = time.monotonic() + _REPEAT_SECONDS
+    for attempt in range(_TRIES):
+        try:
+            return work()
+        except _Undecided:
+            continue
+        except UsersUnavailable as error:
+            if not is_worth_repeating(error.__cause__) or time.monotonic() > last_start:
+                raise
+            time.sleep(random.uniform(0, _PAUSE_SECONDS * (attempt + 1)))  # noqa: S311
+    raise UsersUnavailable
+
+
+def _first(condition: ColumnElement[bool]) -> User | None:
+    with connected() as connection:
+        row = connection.execute(SELECT_USER.where(condition)).first()
+    return None if row is None else user_of(row)
+
+
+def _add_once(
+    new_user: NewUser,
+    password_hash: str,
+    finish: Callable[[User], T],
+    note: Callable[[User], Note],
+) -> tuple[User, T]:
     with connected(writes=True) as connection:
         try:
             user = _insert(connection, new_user, password_hash)
         except IntegrityError:
             connection.rollback()
             raise _taken(connection, new_user) from None
+        store_note(connection, note(user))
         finished = finish(user)
         _commit(connection, user)
     return user, finished
@@ -83,12 +136,15 @@ def _insert(connection: Connection, new_user: NewUser, password_hash: str) -> Us
         "username": new_user.username,
         "email": new_user.email,
         "permission": new_user.permission,
-        "data": _NO_DATA,
+        "data": new_user.data,
+        "email_verified": new_user.email_verified,
+        "disabled": new_user.disabled,
         "password_hash": password_hash,
     }
     keys = {"username_key": new_user.username_key, "email_key": new_user.email_key}
-    result = connection.execute(insert(UserRow).values(**shown, **keys))
-    return User(id=result.lastrowid, **shown)
+    now = datetime.now(UTC).replace(microsecond=0)
+    result = connection.execute(insert(UserRow).values(**shown, **keys, created_at=now))
+    return User(id=result.lastrowid, **shown, created_at=int(now.timestamp()))
 
 
 def _taken(connection: Connection, new_user: NewUser) -> Exception:
@@ -131,7 +187,3 @@ def _was_stored(user: User) -> bool:
 
 def _holds(connection: Connection, condition: ColumnElement[bool]) -> bool:
     return connection.execute(select(UserRow.id).where(condition)).first() is not None
-
-
-def _user(row: Row[*tuple[Any, ...]] | None) -> User | None:
-    return None if row is None else User(*row)

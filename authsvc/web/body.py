@@ -37,18 +37,30 @@ class MalformedBody(BadRequest):
         self.faults = faults or {}
 
 
-def read(schema: Schema) -> dict[str, Any]:
+def read(schema: Schema, *, optional: bool = False) -> dict[str, Any]:
     """Return the request's body as the schema loads it.
+
+    Args:
+        schema: what the operation takes.
+        optional: whether no body at all stands for `{}`.
 
     Raises:
         MalformedBody: no body, not JSON in UTF-8, not an object, or against the schema.
         UnsupportedMediaType: a Content-Type that is not JSON's.
         RequestEntityTooLarge: over 64 KiB.
     """
-    try:
-        return dict(schema.load(_object()))
-    except ValidationError as error:
-        raise MalformedBody(cast(dict[str, list[str]], error.messages)) from None
+    if optional and not _receive():
+        return _loaded(schema, {})
+    return _loaded(schema, _object())
+
+
+def read_query(schema: Schema) -> dict[str, Any]:
+    """Return the request's query string as the schema loads it, the first of each name.
+
+    Raises:
+        MalformedBody: it is against the schema.
+    """
+    return _loaded(schema, request.args.to_dict())
 
 
 def peek(field: str) -> str | None:
@@ -58,6 +70,13 @@ def peek(field: str) -> str | None:
     except HTTPException:
         return None
     return value if isinstance(value, str) else None
+
+
+def _loaded(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(schema.load(given))
+    except ValidationError as error:
+        raise MalformedBody(cast(dict[str, list[str]], error.messages)) from None
 
 
 def _object() -> dict[str, Any]:

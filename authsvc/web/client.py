@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from flask import current_app, request
+from flask import current_app, g, request
+
+from authsvc.core.clients import Client
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
+LANGUAGES = ("en", "zh")
+AGENT_MAX_LENGTH = 256
 UNIX_SOCKET = "unix"
 """How a connection over a unix socket is named among the trusted proxies."""
 
@@ -61,6 +65,26 @@ def client_network() -> str:
     if isinstance(address, IPv6Address):
         return str(IPv6Network((address, 64), strict=False))
     return _text(address)
+
+
+def client() -> Client:
+    """Return the client that sent this request."""
+    return Client(
+        address=client_address(),
+        network=client_network(),
+        user_agent=_printable(request.headers.get("User-Agent", ""))[:AGENT_MAX_LENGTH],
+        request_id=g.request_id,
+        language=language(),
+    )
+
+
+def language() -> str:
+    """Return the language of `LANGUAGES` that the client reads best; the first if none."""
+    return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+
+
+def _printable(text: str) -> str:
+    return "".join(character for character in text if character.isprintable())
 
 
 def _parse(text: str) -> Address | None:

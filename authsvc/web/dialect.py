@@ -9,7 +9,15 @@ from flask.typing import ResponseReturnValue
 from werkzeug.local import LocalProxy
 
 from authsvc.core.accounts import Accounts
+from authsvc.core.administration import Administration
+from authsvc.core.audit import AuditLog
 from authsvc.core.captchas import Captchas
+from authsvc.core.password_strength import Passwords
+from authsvc.core.ports import TokenIssuer
+from authsvc.core.profile import Profile
+from authsvc.core.recovery import Recovery
+from authsvc.core.second_factor import SecondFactor
+from authsvc.core.sessions import Sessions
 
 Row = tuple[Any, ...]
 """A status and whatever else the dialect's `failure` needs to word it."""
@@ -57,10 +65,19 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class UseCases:
-    """The core, as one application holds it."""
+    """The core, as one application holds it. `keys`: the signing keys, for the operator."""
 
     accounts: Accounts
     captchas: Captchas
+    sessions: Sessions
+    profile: Profile
+    second_factor: SecondFactor
+    recovery: Recovery
+    administration: Administration
+    passwords: Passwords
+    audit: AuditLog
+    tokens: TokenIssuer
+    keys: Any
 
 
 def use_cases() -> UseCases:
@@ -69,4 +86,11 @@ def use_cases() -> UseCases:
 
 
 accounts = cast(Accounts, LocalProxy(lambda: use_cases().accounts))
+administration = cast(Administration, LocalProxy(lambda: use_cases().administration))
+audit = cast(AuditLog, LocalProxy(lambda: use_cases().audit))
 captchas = cast(Captchas, LocalProxy(lambda: use_cases().captchas))
+passwords = cast(Passwords, LocalProxy(lambda: use_cases().passwords))
+profile = cast(Profile, LocalProxy(lambda: use_cases().profile))
+recovery = cast(Recovery, LocalProxy(lambda: use_cases().recovery))
+second_factor = cast(SecondFactor, LocalProxy(lambda: use_cases().second_factor))
+sessions = cast(Sessions, LocalProxy(lambda: use_cases().sessions))

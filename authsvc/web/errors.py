@@ -18,6 +18,7 @@ from authsvc.core.errors import (
     AuthError,
     InvalidToken,
     Overloaded,
+    TooManyAttempts,
     TooManyCaptchas,
     Unavailable,
     UnknownCaptcha,
@@ -77,7 +78,7 @@ def _answer(error: Exception) -> Response:
 def _with_headers(response: Response, error: Exception) -> Response:
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
-    elif isinstance(error, Overloaded | TooManyCaptchas):
+    elif isinstance(error, Overloaded | TooManyAttempts | TooManyCaptchas):
         response.headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, InvalidToken):
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -23,6 +23,7 @@ class Rates:
     Args:
         login_pair: log-ins of one name from one address.
         login, signup, captcha, captcha_audio: per address.
+        refresh, password, mail: per address; `password` counts whatever asks for one.
     """
 
     login_pair: str
@@ -30,6 +31,9 @@ class Rates:
     signup: str
     captcha: str
     captcha_audio: str
+    refresh: str
+    password: str
+    mail: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from authsvc.core.audit import Entry, Record
 from authsvc.core.errors import (
     EmailTaken,
     InvalidToken,
     Overloaded,
+    UnknownUser,
     UsernameTaken,
 )
-from authsvc.core.ports import Claims, Work
+from authsvc.core.ports import Change, Claims, Note, UserQuery, Work, no_note
 from authsvc.core.users import NewUser, User
 
 T = TypeVar("T")
@@ -62,9 +64,14 @@ class FakeUsers:
         self._stored: dict[int, tuple[User, NewUser]] = {}
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
+        self.notes: list[Note] = []
 
     def add(
-        self, new_user: NewUser, password_hash: str, finish: Callable[[User], T]
+        self,
+        new_user: NewUser,
+        password_hash: str,
+        finish: Callable[[User], T],
+        note: Callable[[User], Note] = no_note,
     ) -> tuple[User, T]:
         with self._lock:
             self._refuse_taken(new_user)
@@ -73,15 +80,27 @@ class FakeUsers:
                 username=new_user.username,
                 email=new_user.email,
                 permission=new_user.permission,
-                data="{}",
+                data=new_user.data,
                 password_hash=password_hash,
+                email_verified=new_user.email_verified,
+                disabled=new_user.disabled,
             )
+            self.notes.append(note(user))
             finished = finish(user)
             self._stored[user.id] = (user, new_user)
             return user, finished
 
     def by_username_key(self, key: str) -> User | None:
         return self._first(lambda made_of: made_of.username_key == key)
+
+    def by_login_key(self, key: str) -> User | None:
+        reached = self.by_email_key(key)
+        return self.by_username_key(key) or (
+            reached if reached and reached.email_verified else None
+        )
+
+    def by_email_key(self, key: str) -> User | None:
+        return self._first(lambda made_of: made_of.email_key == key)
 
     def by_id(self, user_id: int) -> User | None:
         user, _ = self._stored.get(user_id, (None, None))
@@ -93,9 +112,26 @@ class FakeUsers:
             if stored and made_of and stored.password_hash == user.password_hash:
                 self._stored[user.id] = (replace(stored, password_hash=password_hash), made_of)
 
-    def delete(self, user: User) -> None:
-        """Not of the port: what an operator does."""
-        del self._stored[user.id]
+    def find(self, query: UserQuery) -> list[User]:
+        return [user for user, _ in self._stored.values() if user.id > query.after_id]
+
+    def edit(
+        self, user_id: int, decide: Callable[[User, User | None], Change], by: int | None = None
+    ) -> User | None:
+        with self._lock:
+            user = self.by_id(user_id)
+            if user is None:
+                raise UnknownUser
+            change = decide(user, None if by is None else self.by_id(by))
+            self.put(user, change.after)
+            self.notes.append(change.note)
+            return change.after
+
+    def put(self, user: User, after: User | None) -> None:
+        """Not of the port: what happens behind the back of the core."""
+        _, made_of = self._stored.pop(user.id)
+        if after is not None:
+            self._stored[user.id] = (after, made_of)
 
     def _refuse_taken(self, new_user: NewUser) -> None:
         if self.by_username_key(new_user.username_key):
@@ -141,36 +177,43 @@ class FakeTokens:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
 
-    def issue(self, user: User, session_id: str, issued_at: int, expires_at: int) -> str:
-        return json.dumps([user.id, session_id, issued_at, expires_at])
+    def prepare(self) -> None:
+        pass
+
+    def issue(
+        self, user: User, session_id: str, token_id: str, issued_at: int, expires_at: int
+    ) -> str:
+        return json.dumps([user.id, session_id, token_id, issued_at, expires_at, user.username])
 
     def decode(self, token: str) -> Claims:
         try:
-            user_id, session_id, _, expires_at = json.loads(token)
-        except ValueError:
+            claims = Claims(*json.loads(token))
+        except (ValueError, TypeError):
             raise InvalidToken from None
-        if expires_at <= self._clock():
+        if claims.expires_at <= self._clock():
             raise InvalidToken
-        return Claims(session_id, user_id)
+        return claims
+
+    def public_keys(self) -> list[dict[str, str]]:
+        return []
 
 
-class FakeSessions:
-    """Meets `Sessions`."""
+class FakeAudit:
+    """Meets `AuditLog`, and keeps the entries."""
 
-    def __init__(self, clock: FakeClock) -> None:
-        self._open = Expiring(clock)
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
 
-    def check(self) -> None:
-        pass
+    def append(self, entry: Entry) -> None:
+        self.entries.append(entry)
 
-    def open(self, session_id: str, user_id: int, lifetime: int) -> None:
-        self._open.put(session_id, user_id, lifetime)
+    def page(
+        self, *, before: int | None, limit: int, user_id: int | None, action: str | None
+    ) -> list[Record]:
+        raise NotImplementedError("no use case reads the audit log")
 
-    def is_open(self, session_id: str) -> bool:
-        return self._open.get(session_id) is not None
-
-    def close(self, session_id: str) -> None:
-        self._open.pop(session_id)
+    def forget_before(self, at: int) -> int:
+        raise NotImplementedError("no use case prunes the audit log")
 
 
 class FakeCaptchaStore:
@@ -265,10 +308,10 @@ class Noted:
         self._name, self._outside, self._journal, self._fails = name, outside, journal, fails
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             self._journal.append(f"{self._name}.{method}")
             if failure := self._fails.get(f"{self._name}.{method}"):
                 raise failure
-            return getattr(self._outside, method)(*arguments)
+            return getattr(self._outside, method)(*arguments, **options)
 
         return call

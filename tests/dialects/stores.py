@@ -68,6 +68,7 @@ class Stores:
                 "AUTHSVC_REDIS_URL": self.redis.url,
                 "AUTHSVC_JWT_SECRET": _SECRET,
                 "AUTHSVC_RATELIMIT_ENABLED": "off",
+                "AUTHSVC_GUESS_LIMIT": "off",
                 "AUTHSVC_ARGON2_MEMORY_KIB": "8",
                 "AUTHSVC_ARGON2_TIME_COST": "1",
                 "AUTHSVC_HASH_SLOTS": "1",
@@ -99,7 +100,8 @@ class Stores:
 
     def revoke(self, token: str) -> None:
         """Ends the session of a token."""
-        self.sessions.close(jwt.decode(token, options={"verify_signature": False})["jti"])
+        claims = jwt.decode(token, options={"verify_signature": False})
+        self.sessions.close(int(claims["sub"]), claims["sid"])
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Runs one statement on the database and returns its rows."""

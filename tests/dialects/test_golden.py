@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from authsvc import settings
 from authsvc.app import create_app
 from authsvc.core.accounts import Accounts, Policy
 from authsvc.core.captchas import CaptchaPolicy, Captchas
+from authsvc.core.guessing import Guard
+from authsvc.core.passwords import PasswordRule
 from authsvc.infra.database import db
-from authsvc.web.dialect import UseCases
 from tests.dialects.pages import port_of
 from tests.dialects.stores import Stores
 from tests.support.client import Answer, Client, encode
@@ -239,13 +240,16 @@ def broken_app(
     """Makes an application whose every port is broken, with or without captcha."""
     monkeypatch.setenv("AUTHSVC_DATA", str(tmp_path))
     monkeypatch.setenv("AUTHSVC_RATELIMIT_ENABLED", "off")
+    monkeypatch.setenv("AUTHSVC_GUESS_LIMIT", "off")
     apps = []
 
     def make(captcha: bool) -> Flask:
         app = create_app(settings.load())
         broken: Any = Broken()
-        app.extensions["authsvc"] = UseCases(
-            accounts=Accounts(broken, broken, broken, broken, time.time, Policy()),
+        rule = PasswordRule(8, frozenset())
+        app.extensions["authsvc"] = replace(
+            app.extensions["authsvc"],
+            accounts=Accounts(broken, broken, rule, broken, Guard(None), broken, Policy()),
             captchas=Captchas(
                 store=broken,
                 painter=broken,

@@ -41,7 +41,7 @@ def assert_problem(answer: Answer, status: int, code: str) -> None:
     """The answer is a problem of RFC 9457, whole."""
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = answer.json()
-    assert list(problem) == ["title", "status", "code"]
+    assert list(problem) == ["type", "title", "status", "detail", "code"]
     assert (answer.status, problem["status"], problem["code"]) == (status, status, code)
 
 

@@ -15,8 +15,9 @@ FAST = {
     "AUTHSVC_ARGON2_MEMORY_KIB": "8",
     "AUTHSVC_ARGON2_TIME_COST": "1",
     "AUTHSVC_CAPTCHA_TEST_VALUE": SOLUTION,
+    "AUTHSVC_GUESS_LIMIT": "off",
 }
-"""Settings of a service under test: hashes that cost nothing, captchas that can be solved."""
+"""Settings of a service under test: cheap hashes, captchas that can be solved, free guesses."""
 
 Words = tuple[int, dict[str, Any]]
 

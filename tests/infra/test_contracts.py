@@ -13,14 +13,13 @@ from flask import Flask
 from sqlalchemy import text
 
 from authsvc.core.errors import EmailTaken, UsernameTaken
-from authsvc.core.ports import CaptchaStore, Sessions, Users
+from authsvc.core.ports import CaptchaStore, Users
 from authsvc.core.users import User
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.database import db
 from authsvc.infra.redis import RedisOptions, connect
-from authsvc.infra.sessions import RedisSessions
 from authsvc.infra.users import SqlUsers
-from tests.core.fakes import FakeCaptchaStore, FakeClock, FakeSessions, FakeUsers
+from tests.core.fakes import FakeCaptchaStore, FakeClock, FakeUsers
 from tests.infra.databases import Crowd, migrated, new_user, nothing_more, sqlite_url
 from tests.support.redis import RedisServer
 
@@ -68,6 +67,7 @@ class TestUsers:
             permission=3,
             data="{}",
             password_hash="hash",
+            created_at=added.created_at,
         )
         assert users.by_username_key("strasse") == added
         assert users.by_id(added.id) == added
@@ -252,36 +252,6 @@ def client(
     client = connect(server.url, RedisOptions(pool_size=8, connect_timeout=1, timeout=2))
     yield client
     client.connection_pool.disconnect()
-
-
-class TestSessions:
-    @pytest.fixture
-    def sessions(self, clock: FakeClock | None, client: redis_py.Redis | None) -> Sessions:
-        if client is not None:
-            return RedisSessions(client)
-        assert clock is not None
-        return FakeSessions(clock)
-
-    def test_a_session_is_open_once_it_was_opened(self, sessions: Sessions) -> None:
-        assert not sessions.is_open("one")
-        sessions.open("one", 1, 60)
-        assert sessions.is_open("one")
-        assert not sessions.is_open("another")
-
-    def test_a_closed_session_stays_closed(self, sessions: Sessions) -> None:
-        sessions.open("one", 1, 60)
-        sessions.open("another", 1, 60)
-        sessions.close("one")
-        sessions.close("one")
-        assert not sessions.is_open("one")
-        assert sessions.is_open("another")
-
-    def test_a_session_ends_with_its_lifetime(self, sessions: Sessions, passing: Time) -> None:
-        sessions.open("one", 1, 1)
-        sessions.open("another", 1, 60)
-        passing.pass_(1.05)
-        assert not sessions.is_open("one")
-        assert sessions.is_open("another")
 
 
 class TestCaptchaStore:

@@ -1,11 +1,11 @@
 """The users in SQL where a fake cannot stand for them: schema, ids, lost answers, outages."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -132,14 +132,19 @@ class TestSchema:
         assert settings == ["wal", full]
 
 
-def described(connection: Connection) -> list[Any]:
-    """Return what the database itself says of the table of users."""
+def described(connection: Connection) -> dict[str, list[str]]:
+    """Return what the database itself says of each table, in parts."""
     with connection:
-        if connection.dialect.name == "sqlite":
-            query = "SELECT sql FROM sqlite_master WHERE name = 'users'"
-            return [connection.exec_driver_sql(query).scalar_one().replace(" \n", "\n")]
-        _, ddl = connection.exec_driver_sql("SHOW CREATE TABLE users").one()
-        return sorted(line.strip(" ,") for line in ddl.splitlines())
+        return {name: sorted(parts_of(connection, name)) for name in db.metadata.tables}
+
+
+def parts_of(connection: Connection, table: str) -> list[str]:
+    if connection.dialect.name == "sqlite":
+        query = f"SELECT sql FROM sqlite_master WHERE tbl_name = '{table}' AND sql IS NOT NULL"
+        ddl = "\n".join(connection.exec_driver_sql(query).scalars())
+    else:
+        _, ddl = connection.exec_driver_sql(f"SHOW CREATE TABLE {table}").one()
+    return [part.strip() for part in re.split(r"[,\n]", ddl) if part.strip()]
 
 
 class TestIds:

@@ -9,6 +9,7 @@ import pytest
 import redis as redis_py
 
 from authsvc.core.errors import CaptchasUnavailable, SessionsUnavailable, Unavailable
+from authsvc.core.ports import Session
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.redis import RedisOptions, connect
 from authsvc.infra.sessions import RedisSessions
@@ -17,6 +18,7 @@ from tests.support.processes import HOST, free_port
 from tests.support.redis import RedisServer
 
 ID = "A" * 22
+SESSION = Session("one", 1, 0, 0, 0, "192.0.2.1", "a test")
 OPTIONS = RedisOptions(pool_size=7, connect_timeout=0.4, timeout=0.4)
 
 
@@ -43,9 +45,9 @@ def uses(client: redis_py.Redis) -> list[tuple[Callable[[], object], type[Unavai
     sessions, captchas = RedisSessions(client), RedisCaptchaStore(client)
     return [
         (sessions.check, SessionsUnavailable),
-        (lambda: sessions.open("one", 1, 60), SessionsUnavailable),
-        (lambda: sessions.is_open("one"), SessionsUnavailable),
-        (lambda: sessions.close("one"), SessionsUnavailable),
+        (lambda: sessions.open(SESSION, 60, 60), SessionsUnavailable),
+        (lambda: sessions.touch(1, "one"), SessionsUnavailable),
+        (lambda: sessions.close(1, "one"), SessionsUnavailable),
         (lambda: captchas.put(ID, "ABCDE", 60), CaptchasUnavailable),
         (lambda: captchas.look(ID), CaptchasUnavailable),
         (lambda: captchas.keep_image(ID, b"png"), CaptchasUnavailable),
@@ -109,7 +111,7 @@ def test_a_redis_that_is_still_loading_or_refuses_to_write_is_unavailable(
     redis_server.ask("CONFIG SET maxmemory 1")
     try:
         with pytest.raises(SessionsUnavailable):
-            RedisSessions(client).open("one", 1, 60)
+            RedisSessions(client).open(SESSION, 60, 60)
         with pytest.raises(CaptchasUnavailable):
             RedisCaptchaStore(client).put(ID, "ABCDE", 60)
     finally:
@@ -175,7 +177,7 @@ def test_a_redeemed_captcha_leaves_nothing_in_redis(client: redis_py.Redis) -> N
 
 
 def test_everything_in_redis_ends_by_itself(client: redis_py.Redis) -> None:
-    RedisSessions(client).open("one", 1, 7200)
+    RedisSessions(client).open(SESSION, 7200, 7200)
     RedisCaptchaStore(client).put(ID, "ABCDE", 300)
     RedisCaptchaStore(client).keep_image(ID, b"png")
     assert all(0 < milliseconds <= 7_200_000 for milliseconds in lives(client).values())

@@ -98,4 +98,4 @@ class Client:
 
 def encode(value: Any) -> bytes:
     """Returns a value as JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False).encode()
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")

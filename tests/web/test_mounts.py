@@ -250,6 +250,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
     apps: list[Flask] = []
     monkeypatch.setenv("AUTHSVC_DATA", str(tmp_path))
     monkeypatch.setenv("AUTHSVC_RATELIMIT_ENABLED", "off")
+    monkeypatch.setenv("AUTHSVC_GUESS_LIMIT", "off")
 
     def make(mounts: str | None, bind: str = "127.0.0.1:8080, 127.0.0.1:3000") -> Flask:
         monkeypatch.setenv("AUTHSVC_BIND", bind)
@@ -570,6 +571,7 @@ def rearranged() -> Iterator[tuple[Service, str]]:
                 f"envelope=:{first}/api, envelope=/v2"
             ),
             "AUTHSVC_RATELIMIT_ENABLED": "off",
+            "AUTHSVC_GUESS_LIMIT": "off",
             "AUTHSVC_WORKERS": "1",
         }
         with Service(Path(folder), env, ports=(first, second)) as service:

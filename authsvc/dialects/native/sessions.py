@@ -1,0 +1,187 @@
+"""Sessions: `/signup`, `/login`, `/token/refresh`, `/logout`, `/me/sessions…`, `/introspect`."""
+
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from authsvc.core.captchas import ANSWER_MAX_BYTES, SIGN_UP
+from authsvc.core.errors import InvalidRefreshToken
+from authsvc.core.ports import Session
+from authsvc.core.second_factor import CODE_MAX_LENGTH
+from authsvc.core.sessions import Identity, Inspection, Tokens
+from authsvc.core.users import EMAIL_MAX_LENGTH, PASSWORD_MAX_BYTES, USERNAME_MAX_LENGTH
+from authsvc.dialects.native.bodies import Flag, StrictBody, choice, text
+from authsvc.dialects.native.shapes import moment, user_shape
+from authsvc.dialects.native.tokens import identity
+from authsvc.web import cookies
+from authsvc.web.body import read
+from authsvc.web.client import client, client_network
+from authsvc.web.client_credentials import client_is_known
+from authsvc.web.dialect import accounts, captchas, sessions
+from authsvc.web.limits import limited
+
+session = Blueprint("native_session", __name__)
+
+LOCAL, OTHERS, GLOBAL = "local", "others", "global"
+FORM = "application/x-www-form-urlencoded"
+ID_MAX_LENGTH = 64
+TOKEN_MAX_LENGTH = 8192
+
+INVALID_CLIENT = {"error": "invalid_client"}
+INVALID_REQUEST = {"error": "invalid_request"}
+
+
+class LoginBody(StrictBody):
+    username = text(EMAIL_MAX_LENGTH)
+    password = text(PASSWORD_MAX_BYTES)
+    code = text(CODE_MAX_LENGTH, required=False, load_default=None)
+    cookies = Flag(load_default=False)
+
+
+class SignupBodyWithoutCaptcha(StrictBody):
+    username = text(USERNAME_MAX_LENGTH)
+    password = text(PASSWORD_MAX_BYTES)
+    email = text(EMAIL_MAX_LENGTH, required=False, load_default=None, allow_none=True)
+    cookies = Flag(load_default=False)
+
+
+class SignupBody(SignupBodyWithoutCaptcha):
+    captchaId = text(ID_MAX_LENGTH)
+    value = text(ANSWER_MAX_BYTES)
+
+
+class RefreshBody(StrictBody):
+    refreshToken = text(TOKEN_MAX_LENGTH, required=False, load_default=None)
+
+
+class LogoutBody(StrictBody):
+    scope = choice(LOCAL, OTHERS, GLOBAL, default=LOCAL)
+
+
+LOGIN, SIGNUP, SIGNUP_WITHOUT_CAPTCHA = LoginBody(), SignupBody(), SignupBodyWithoutCaptcha()
+REFRESH, LOGOUT = RefreshBody(), LogoutBody()
+
+
+def granted(tokens: Tokens, *, in_cookies: bool, **also: Any) -> Response:
+    """The tokens, in the body (as RFC 6749, section 5.1, has them) or in cookies."""
+    body: dict[str, Any] = {"tokenType": "Bearer", "expiresIn": tokens.expires_in}
+    if in_cookies:
+        response = jsonify({**body, **also})
+        cookies.keep(response, tokens)
+        return response
+    secret = {"accessToken": tokens.access_token, "refreshToken": tokens.refresh_token}
+    return jsonify({**secret, **body, **also})
+
+
+def session_shape(kept: Session, current: str) -> dict[str, Any]:
+    return {
+        "id": kept.id,
+        "createdAt": moment(kept.created_at),
+        "lastUsedAt": moment(kept.last_used_at),
+        "address": kept.address,
+        "userAgent": kept.user_agent,
+        "current": kept.id == current,
+    }
+
+
+def introspection(found: Inspection | None) -> dict[str, Any]:
+    """What RFC 7662, section 2.2, says of a token."""
+    if found is None:
+        return {"active": False}
+    known = {
+        "sub": str(found.user.id),
+        "username": found.user.username,
+        "token_type": "Bearer" if found.kind == "access" else "refresh_token",
+        "exp": found.expires_at,
+        "iat": found.issued_at,
+        "jti": found.token_id,
+        "sid": found.session_id,
+    }
+    return {"active": True, **{name: value for name, value in known.items() if value is not None}}
+
+
+def sent_refresh_token() -> tuple[str, bool]:
+    """The refresh token, and whether it came in a cookie, whose page is then checked."""
+    given = read(REFRESH, optional=True)["refreshToken"]
+    if given is not None:
+        return given, False
+    kept = cookies.refresh_token()
+    if kept is None:
+        raise InvalidRefreshToken
+    cookies.check_page(sessions.session_of(kept))
+    return kept, True
+
+
+def close(who: Identity, scope: str) -> None:
+    if scope == LOCAL:
+        sessions.close_own(who)
+    elif scope == OTHERS:
+        sessions.close_others(who)
+    else:
+        sessions.close_all(who.user.id)
+
+
+@session.post("/signup")
+@limited("signup")
+def sign_up() -> ResponseReturnValue:
+    body = read(SIGNUP if captchas.required else SIGNUP_WITHOUT_CAPTCHA)
+    new_user = accounts.new_user(body["username"], body["password"], body["email"], strict=True)
+    if body["cookies"]:
+        cookies.require_allowed()
+    if captchas.required:
+        captchas.redeem(body["captchaId"], body["value"], SIGN_UP, client_network())
+    user, tokens = accounts.sign_up_renewably(new_user, client())
+    return granted(tokens, in_cookies=body["cookies"], user=user_shape(user)), 201
+
+
+@session.post("/login")
+@limited("login", name_field="username")
+def log_in() -> Response:
+    body = read(LOGIN)
+    if body["cookies"]:
+        cookies.require_allowed()
+    user, tokens = accounts.log_in_renewably(
+        body["username"], body["password"], body["code"], client()
+    )
+    return granted(tokens, in_cookies=body["cookies"], user=user_shape(user))
+
+
+@session.post("/token/refresh")
+@limited("refresh")
+def refresh() -> Response:
+    token, in_cookies = sent_refresh_token()
+    return granted(sessions.refresh(token, client()), in_cookies=in_cookies)
+
+
+@session.post("/logout")
+def log_out() -> Response:
+    who = identity()
+    scope = read(LOGOUT, optional=True)["scope"]
+    close(who, scope)
+    response = Response(status=204)
+    if scope != OTHERS:
+        cookies.forget(response)
+    return response
+
+
+@session.get("/me/sessions")
+def list_sessions() -> dict[str, Any]:
+    who = identity()
+    return {"sessions": [session_shape(kept, who.session_id) for kept in sessions.of(who.user)]}
+
+
+@session.delete("/me/sessions/<session_id>")
+def end_session(session_id: str) -> ResponseReturnValue:
+    sessions.close(identity().user, session_id)
+    return "", 204
+
+
+@session.post("/introspect")
+def introspect() -> ResponseReturnValue:
+    if not client_is_known():
+        return INVALID_CLIENT, 401, {"WWW-Authenticate": "Basic"}
+    tokens = request.form.getlist("token")
+    if request.mimetype != FORM or len(tokens) != 1:
+        return INVALID_REQUEST, 400
+    return introspection(sessions.inspect(tokens[0]))

@@ -1,0 +1,23 @@
+"""Whose request it is: the access token of a header, or of a cookie."""
+
+from authsvc.core.errors import PermissionDenied
+from authsvc.core.sessions import Identity
+from authsvc.web import cookies
+from authsvc.web.bearer import bearer_token
+from authsvc.web.dialect import accounts, sessions
+
+
+def identity() -> Identity:
+    token = cookies.access_token()
+    if token is None:
+        return sessions.who_is(bearer_token())
+    who = sessions.who_is(token)
+    cookies.check_page(who.session_id)
+    return who
+
+
+def administrator() -> Identity:
+    who = identity()
+    if who.user.permission < accounts.policy.admin_permission:
+        raise PermissionDenied
+    return who

@@ -1,0 +1,52 @@
+"""What is stored along with a change of a user: the audit log's entries, and letters."""
+
+import json
+import time
+
+from sqlalchemy import Connection, insert
+
+from authsvc.core.audit import Entry
+from authsvc.core.letters import Letter
+from authsvc.core.ports import Note
+from authsvc.infra.database import AuditRow, LetterRow
+
+
+def store_note(connection: Connection, note: Note) -> None:
+    """Store a note in the transaction of the connection."""
+    for entry in note.entries:
+        store_entry(connection, entry)
+    for letter in note.letters:
+        store_letter(connection, letter)
+
+
+def store_entry(connection: Connection, entry: Entry) -> None:
+    """Store an entry of the audit log in the transaction of the connection."""
+    connection.execute(
+        insert(AuditRow).values(
+            at=int(time.time()),
+            action=entry.action,
+            actor_id=entry.actor.id if entry.actor else None,
+            actor=entry.actor.username if entry.actor else "",
+            target_id=entry.target.id if entry.target else None,
+            target=entry.target.username if entry.target else "",
+            address=entry.client.address,
+            request_id=entry.client.request_id,
+            details=json.dumps(entry.details, ensure_ascii=False),
+        )
+    )
+
+
+def store_letter(connection: Connection, letter: Letter) -> None:
+    """Store a letter in the transaction of the connection."""
+    now = int(time.time())
+    connection.execute(
+        insert(LetterRow).values(
+            kind=letter.kind,
+            user_id=letter.user_id,
+            address=letter.address,
+            language=letter.language,
+            created_at=now,
+            next_try_at=now,
+            tries=0,
+        )
+    )
