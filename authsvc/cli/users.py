@@ -124,6 +124,17 @@ def set_password(user: str, password_stdin: bool) -> None:
     click.echo(f"{target.username} has another password, and is logged out everywhere.")
 
 
+@users.command("remove-totp")
+@click.argument("user")
+@with_appcontext
+def remove_totp(user: str) -> None:
+    """Ask USER for no one-time codes any more."""
+    with plain_errors():
+        target = user_given(user)
+        use_cases().administration.remove_second_factor(None, target.id, OPERATOR)
+    click.echo(f"{target.username} logs in without a code.")
+
+
 @users.command("logout")
 @click.argument("user")
 @with_appcontext

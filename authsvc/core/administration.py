@@ -13,12 +13,14 @@ from authsvc.core.audit import (
     ENABLED,
     LOGGED_OUT,
     PASSWORD_SET,
+    TOTP_OFF,
     Entry,
 )
 from authsvc.core.clients import Client
 from authsvc.core.errors import (
     InvalidPermission,
     PermissionDenied,
+    SecondFactorOff,
     SessionsUnavailable,
     UnknownUser,
 )
@@ -212,6 +214,22 @@ class Administration:
 
         self._users.edit(user_id, decide, _id_of(actor))
         self._close_all(user_id)
+
+    def remove_second_factor(self, actor: User | None, user_id: int, client: Client) -> None:
+        """Ask a user, who lost what makes their codes, for none any more.
+
+        Raises:
+            UnknownUser, PermissionDenied, SecondFactorOff, UsersUnavailable
+        """
+
+        def decide(before: User, now: User | None) -> Change:
+            self._require_rank(actor, now, before)
+            if not before.totp_on:
+                raise SecondFactorOff
+            after = replace(before, totp_secret=None, totp_on=False, totp_step=0)
+            return Change(after, Note((Entry(TOTP_OFF, now, before, client),)), recovery_codes=())
+
+        self._users.edit(user_id, decide, _id_of(actor))
 
     def admit(self, newcomer: Newcomer) -> User:
         """Store a user of another service, as an operator; the audit log is the caller's.

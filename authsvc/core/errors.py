@@ -184,6 +184,10 @@ class ProofOfWorkOff(AuthError):
     """The service takes no proof of work."""
 
 
+class Unsealable(AuthError):
+    """A stored secret was sealed with another key or for another purpose, or tampered with."""
+
+
 class Unavailable(AuthError):
     """Something outside that the use case needs did not answer in time."""
 

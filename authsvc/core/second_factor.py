@@ -1,6 +1,7 @@
 """One-time codes beside the password, and the recovery codes that stand in for them."""
 
 import hashlib
+import logging
 import re
 import secrets
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from authsvc.core.errors import (
     SecondFactorOff,
     SecondFactorOn,
     UnknownUser,
+    Unsealable,
     WrongCode,
 )
 from authsvc.core.guessing import Guard
@@ -30,6 +32,7 @@ CODE_MAX_LENGTH = 64
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RECOVERY_CODE = re.compile(rf"[{_ALPHABET}]{{10}}")
 _ONE_TIME_CODE = re.compile("[0-9]{6}")
+_log = logging.getLogger(__name__)
 
 
 class SecondFactor:
@@ -177,11 +180,17 @@ class SecondFactor:
         """Return the time step of a one-time code that was not used, nor any later one."""
         if stored.totp_secret is None:
             raise SecondFactorOff
-        secret = self._vault.open(stored.totp_secret, _purpose(stored)).decode()
-        step = self._codes.step(secret, code, self._clock())
+        step = self._codes.step(self._secret(stored), code, self._clock())
         if step is None or step <= stored.totp_step:
             raise InvalidCode
         return step
+
+    def _secret(self, stored: User) -> str:
+        try:
+            return self._vault.open(stored.totp_secret or "", _purpose(stored)).decode()
+        except Unsealable:
+            _log.error("the one-time codes of user %d were made with another secret", stored.id)
+            raise InvalidCode from None
 
     def _edit(self, user: User, decide: Callable[[User, User | None], Change]) -> None:
         """Change a user who is logged in."""

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from authsvc.core.errors import UsersUnavailable
+from authsvc.core.errors import Unsealable, UsersUnavailable
 from authsvc.core.ports import Clock
 from authsvc.infra.database import SigningKeyRow, connected
 from authsvc.infra.jwt import CLOCK_SKEW_SECONDS, KEY_ALGORITHMS, SigningKey, make_key
-from authsvc.infra.vault import Unsealable, Vault
+from authsvc.infra.vault import Vault
 
 CACHE_SECONDS = 30
 """How long a process relies on its copy."""

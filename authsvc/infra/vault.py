@@ -8,12 +8,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from authsvc.core.errors import Unsealable
+
 _VERSION = "v1."
 _NONCE_BYTES = 12
-
-
-class Unsealable(Exception):
-    """The text was not sealed with this secret for this purpose, or was changed since."""
 
 
 class Vault:

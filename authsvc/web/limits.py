@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Flask, Response
+from flask import Flask, Response, g
 from flask_limiter import Limiter
 
 from authsvc.core.errors import InvalidUsername
@@ -71,7 +71,7 @@ def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) ->
     """
     if not enabled:
         return
-    app.after_request(_ask_to_wait_only_when_refused)
+    app.after_request(_ask_to_wait_only_when_refused)  # the last to see an answer
     limiter = Limiter(
         key_func=client_network,
         app=app,
@@ -83,6 +83,7 @@ def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) ->
         storage_uri="redis://",
         storage_options={"connection_pool": connection_pool},
     )
+    app.after_request(_keep_wait)  # the first
     counted: dict[Callable[..., Any], Callable[..., Any]] = {}
     for endpoint, view in app.view_functions.items():
         if hasattr(view, "limited"):
@@ -91,9 +92,21 @@ def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) ->
             app.view_functions[endpoint] = counted[view]
 
 
+def _keep_wait(response: Response) -> Response:
+    """Hide a wait that is none of the limiter's, which would lengthen it to its own window."""
+    g.wait = response.headers.pop("Retry-After", None)
+    return response
+
+
 def _ask_to_wait_only_when_refused(response: Response) -> Response:
-    """Take back the header that Flask-Limiter gives successful answers too (RFC 9110, 10.2.3)."""
-    if response.status_code not in (429, 503):
+    """Take back the header that Flask-Limiter gives successful answers too (RFC 9110, 10.2.3).
+
+    A wait that another than the limiter asks for is told as that one wants it.
+    """
+    wait = g.pop("wait", None)
+    if wait is not None:
+        response.headers["Retry-After"] = wait
+    elif response.status_code not in (429, 503):
         response.headers.pop("Retry-After", None)
     return response
 

@@ -1,6 +1,7 @@
 """What the service answers for itself, and what it adds to every answer."""
 
 import secrets
+from http import HTTPStatus
 
 from flask import Blueprint, Flask, Response, g
 from flask.typing import ResponseReturnValue
@@ -41,5 +42,7 @@ def _name_request() -> None:
 def _mark_answer(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id", "")
     response.headers.setdefault("Cache-Control", "no-store")
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        response.headers.pop("Content-Type", None)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response

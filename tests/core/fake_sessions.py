@@ -113,7 +113,7 @@ class FakeSessionStore:
 
     def _answering(self) -> threading.RLock:
         self.check()
-        return self._lock  # type: ignore[return-value]
+        return self._lock
 
     def _renewal(self, kept: _Kept) -> Renewal:
         left = max(1, int(kept.ends - self._clock()))

@@ -26,7 +26,7 @@ from authsvc.core.ports import Change
 from authsvc.core.second_factor import SecondFactor
 from authsvc.core.sessions import Identity
 from authsvc.infra.database import RecoveryCodeRow, connected
-from authsvc.infra.vault import Unsealable, Vault
+from authsvc.infra.vault import Vault
 from tests.core.stored_accounts import CLIENT, PASSWORD, World, database
 from tests.infra.databases import Crowd, sqlite_url
 
@@ -101,7 +101,7 @@ class TestSettingUp:
         sealed = world.stored().totp_secret
         other = world.add("bob")
         world.users.edit(other.id, lambda bob, _: Change(replace(bob, totp_secret=sealed)))
-        with pytest.raises(Unsealable):
+        with pytest.raises(WrongCode):
             factor.confirm(Identity(other, "session"), world.code(secret), CLIENT)
 
     def test_the_newest_secret_counts(self, world: World, factor: SecondFactor) -> None:

@@ -9,6 +9,7 @@ from threading import Barrier
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import pyotp
 import pytest
 
 from tests.dialects.pages import LOGINS, PASSWORD, TOKEN_LOGIN, fresh_name, send, token_of
@@ -95,6 +96,7 @@ OPERATIONS = [
     ("DELETE", "/users/1"),
     ("POST", "/users/1/logout"),
     ("POST", "/users/1/password"),
+    ("DELETE", "/users/1/totp"),
     ("GET", "/audit"),
 ]
 
@@ -201,6 +203,7 @@ class TestRank:
                 boss.send("PATCH", f"/users/{user_id}", {}),
                 boss.send("DELETE", f"/users/{user_id}"),
                 boss.send("POST", f"/users/{user_id}/logout"),
+                boss.send("DELETE", f"/users/{user_id}/totp"),
                 boss.send("POST", f"/users/{user_id}/password", {"password": NEW_PASSWORD}),
             ):
                 assert_problem(answer, 403, "permission_denied")
@@ -210,6 +213,27 @@ class TestRank:
         assert_problem(boss.edit(user, permission=6), 403, "permission_denied")
         assert boss.edit(user, permission=5).status == 200
         assert_problem(boss.edit(user, permission=0), 403, "permission_denied")
+
+
+class TestSecondFactor:
+    def test_who_lost_what_makes_their_codes_is_asked_for_none_any_more(
+        self, service: Service, stores: Stores, boss: Api, user: dict[str, Any]
+    ) -> None:
+        path = f"/users/{user['id']}/totp"
+        assert_problem(boss.send("DELETE", path), 409, "totp_off")
+        me = Api(service.first, log_in(service, user["username"]))
+        secret = me.send("POST", "/me/totp", {"password": PASSWORD}).json()["secret"]
+        code = pyotp.TOTP(secret).now()
+        codes = me.send("POST", "/me/totp/confirm", {"code": code}).json()["recoveryCodes"]
+        credentials = {"username": user["username"], "password": PASSWORD}
+        assert_problem(me.send("POST", "/login", credentials), 401, "totp_required")
+        assert boss.send("DELETE", path).status == 204
+        assert me.send("POST", "/login", credentials).status == 200
+        left = "SELECT count(*) FROM recovery_codes WHERE user_id = ?"
+        assert len(codes) == 10
+        assert stores.sql(left, user["id"]) == [(0,)]
+        entries = boss.get("/audit", user=user["id"], action="totp.off").json()["entries"]
+        assert [entry["target"]["id"] for entry in entries] == [user["id"]]
 
 
 class TestEndingSessions:

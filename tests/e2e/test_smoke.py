@@ -10,6 +10,7 @@ from threading import Thread
 
 import pytest
 
+from authsvc.dialects.native.problems import PROBLEMS
 from tests.support.client import Answer, Client
 from tests.support.nginx import CONFIG, Nginx
 from tests.support.processes import HOST, free_ports
@@ -169,16 +170,28 @@ def test_nginx_refuses_too_large_a_body_in_the_words_of_the_dialect(
     assert_says(without_service[port].post(path, "x" * 200_000), 413, text)
 
 
-def test_nginx_answers_for_the_native_dialect_with_problems(
-    without_service: tuple[Client, Client],
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_nginx_answers_for_the_native_dialect_with_its_problems(
+    without_service: tuple[Client, Client], language: str
 ) -> None:
+    headers = {"Accept-Language": "zh-CN,en;q=0.5" if language == "zh" else "fr,en;q=0.5"}
     for client in without_service:
-        for answer, status in (
-            (client.get("/v1/captcha"), 502),
-            (client.post("/v1/captcha", "x" * 200_000), 413),
+        for answer, status, code in (
+            (client.get("/v1/captcha", headers=headers), 502, "internal_error"),
+            (client.post("/v1/login", "x" * 200_000, headers), 413, "request_too_large"),
         ):
+            title, detail = getattr(PROBLEMS[code], language)
+            assert answer.json() == {
+                "type": f"urn:authsvc:problem:{code}",
+                "title": title,
+                "status": status,
+                "detail": detail,
+                "code": code,
+            }
+            assert answer.status == status
             assert answer.headers["Content-Type"] == "application/problem+json"
-            assert (answer.status, answer.json()["status"]) == (status, status)
+            assert answer.headers["Content-Language"] == language
+            assert answer.headers["Vary"] == "Accept-Language"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import base64
 
 import pytest
 
-from authsvc.infra.vault import Unsealable, Vault
+from authsvc.core.errors import Unsealable
+from authsvc.infra.vault import Vault
 
 SECRET = "a key of more than thirty-two bytes"
 PURPOSE = "totp of user 7"

@@ -202,6 +202,12 @@ def set_password(user_id: str) -> ResponseReturnValue:
     return "", 204
 
 
+@users_page.delete("/users/<user_id>/totp")
+def remove_second_factor(user_id: str) -> ResponseReturnValue:
+    administration.remove_second_factor(actor(), id_of(user_id), client())
+    return "", 204
+
+
 @users_page.get("/audit")
 def list_audit() -> dict[str, Any]:
     actor()
