@@ -227,6 +227,7 @@ class Claims:
     issued_at: int
     expires_at: int
     username: str
+    issuer: str = ""
 
 
 class TokenIssuer(Protocol):

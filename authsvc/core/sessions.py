@@ -71,6 +71,7 @@ class Inspection:
     user: User
     session_id: str
     token_id: str | None = None
+    issuer: str | None = None
     issued_at: int | None = None
     expires_at: int | None = None
 
@@ -217,6 +218,7 @@ class Sessions:
             identity.user,
             identity.session_id,
             claims.token_id,
+            claims.issuer,
             claims.issued_at,
             claims.expires_at,
         )

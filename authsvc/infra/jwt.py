@@ -231,6 +231,7 @@ class JwtIssuer:
             issued_at=said["iat"],
             expires_at=said["exp"],
             username=said["username"],
+            issuer=said["iss"],
         )
 
     def _require_now(self, said: dict[str, Any]) -> None:

@@ -49,7 +49,7 @@ def read(schema: Schema, *, optional: bool = False) -> dict[str, Any]:
         UnsupportedMediaType: a Content-Type that is not JSON's.
         RequestEntityTooLarge: over 64 KiB.
     """
-    if optional and not _receive():
+    if optional and not receive():
         return _loaded(schema, {})
     return _loaded(schema, _object())
 
@@ -72,6 +72,24 @@ def peek(field: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def receive() -> bytes:
+    """Return the request's body, which `request.form` then reads too.
+
+    Raises:
+        MalformedBody: it is framed wrongly.
+        RequestEntityTooLarge: over 64 KiB.
+    """
+    try:
+        raw = request.get_data()
+    except HTTPException:
+        raise
+    except Exception as error:  # each WSGI server has its own for a body that is framed wrongly
+        raise MalformedBody from error
+    if len(raw) > MAX_BYTES:
+        raise RequestEntityTooLarge
+    return raw
+
+
 def _loaded(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     try:
         return dict(schema.load(given))
@@ -92,7 +110,7 @@ def _object() -> dict[str, Any]:
 
 
 def _parse() -> dict[str, Any]:
-    raw = _receive()
+    raw = receive()
     if not request.is_json and (raw or request.content_type):
         raise UnsupportedMediaType
     try:
@@ -102,18 +120,6 @@ def _parse() -> dict[str, Any]:
     if not isinstance(value, dict):
         raise MalformedBody
     return value
-
-
-def _receive() -> bytes:
-    try:
-        raw = request.get_data()
-    except HTTPException:
-        raise
-    except Exception as error:  # each WSGI server has its own for a body that is framed wrongly
-        raise MalformedBody from error
-    if len(raw) > MAX_BYTES:
-        raise RequestEntityTooLarge
-    return raw
 
 
 def _refuse(constant: str) -> None:

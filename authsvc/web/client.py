@@ -1,5 +1,6 @@
 """Whose request it is: the client's address behind proxies that are trusted."""
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -80,7 +81,11 @@ def client() -> Client:
 
 def language() -> str:
     """Return the language of `LANGUAGES` that the client reads best; the first if none."""
-    return request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0]
+    for wanted, quality in request.accept_languages:
+        primary = re.split("[-_]", wanted.lower(), maxsplit=1)[0]
+        if primary in LANGUAGES and quality > 0:
+            return primary
+    return LANGUAGES[0]
 
 
 def _printable(text: str) -> str:

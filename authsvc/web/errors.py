@@ -47,6 +47,7 @@ _OWN_ERRORS = ErrorTable(
         UnsupportedMediaType: (415, "Unsupported media type"),
         TooManyRequests: (429, "Too many requests"),
         Overloaded: (503, "Service unavailable"),
+        Unavailable: (503, "Service unavailable"),
         Exception: (500, "Internal server error"),
     },
     {},

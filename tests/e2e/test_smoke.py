@@ -178,7 +178,7 @@ def test_nginx_answers_for_the_native_dialect_with_its_problems(
     for client in without_service:
         for answer, status, code in (
             (client.get("/v1/captcha", headers=headers), 502, "internal_error"),
-            (client.post("/v1/login", "x" * 200_000, headers), 413, "request_too_large"),
+            (client.post("/v1/login", "x" * 200_000, headers=headers), 413, "request_too_large"),
         ):
             title, detail = getattr(PROBLEMS[code], language)
             assert answer.json() == {

@@ -174,6 +174,7 @@ class TestWhatATokenSays:
             issued_at=now,
             expires_at=now + LIFETIME,
             username="张三",
+            issuer=ISSUER,
         )
 
     @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -15,7 +15,7 @@ from authsvc.dialects.native.bodies import Flag, StrictBody, choice, text
 from authsvc.dialects.native.shapes import moment, user_shape
 from authsvc.dialects.native.tokens import identity
 from authsvc.web import cookies
-from authsvc.web.body import read
+from authsvc.web.body import read, receive
 from authsvc.web.client import client, client_network
 from authsvc.web.client_credentials import client_is_known
 from authsvc.web.dialect import accounts, captchas, sessions
@@ -95,6 +95,7 @@ def introspection(found: Inspection | None) -> dict[str, Any]:
         "token_type": "Bearer" if found.kind == "access" else "refresh_token",
         "exp": found.expires_at,
         "iat": found.issued_at,
+        "iss": found.issuer,
         "jti": found.token_id,
         "sid": found.session_id,
     }
@@ -179,6 +180,7 @@ def end_session(session_id: str) -> ResponseReturnValue:
 
 @session.post("/introspect")
 def introspect() -> ResponseReturnValue:
+    receive()
     if not client_is_known():
         return INVALID_CLIENT, 401, {"WWW-Authenticate": "Basic"}
     tokens = request.form.getlist("token")
