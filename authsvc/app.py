@@ -88,6 +88,10 @@ def cautions(settings: Settings) -> list[str]:
     ]
     if settings.in_production and unguarded:
         sentences.append(f"anyone signs up without a captcha through {', '.join(unguarded)}.")
+    if not settings.sends_mail and any(mount.dialect == "native" for mount in settings.mounts):
+        sentences.append(f"no mail is sent: {PREFIX}SMTP_URL is not set.")
+    if not settings.guess_limit:
+        sentences.append(f"{PREFIX}GUESS_LIMIT is off: passwords can be guessed without a wait.")
     return sentences
 
 

@@ -1,0 +1,62 @@
+"""What start-up tells an operator about settings that are allowed and deserve caution."""
+
+import pytest
+
+from authsvc import settings
+from authsvc.app import cautions
+
+PRODUCTION = {
+    "ENV": "production",
+    "MOUNTS": "session=/, native=/v1",
+    "DATABASE_URL": "mysql+pymysql://authsvc:secret@127.0.0.1/authsvc",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "JWT_SECRET": "x" * 32,
+    "SMTP_URL": "smtp://127.0.0.1",
+    "PUBLIC_URL": "https://app.example.com",
+}
+
+
+def told(monkeypatch: pytest.MonkeyPatch, **chosen: str) -> list[str]:
+    """Returns what is said of a production with these settings."""
+    for name, value in (PRODUCTION | chosen).items():
+        monkeypatch.setenv(f"AUTHSVC_{name}", value)
+    return cautions(settings.load())
+
+
+def test_a_careful_production_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(monkeypatch) == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        (
+            {"MOUNTS": "token=/api, envelope=/other, native=/v1"},
+            "anyone signs up without a captcha through token=/api, envelope=/other.",
+        ),
+        (
+            {"SIGNUP_CAPTCHA": "off"},
+            "anyone signs up without a captcha through session=/, native=/v1.",
+        ),
+        ({"SMTP_URL": ""}, "no mail is sent: AUTHSVC_SMTP_URL is not set."),
+        (
+            {"GUESS_LIMIT": "off"},
+            "AUTHSVC_GUESS_LIMIT is off: passwords can be guessed without a wait.",
+        ),
+    ],
+)
+def test_what_deserves_caution_is_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str], sentence: str
+) -> None:
+    assert told(monkeypatch, **chosen) == [sentence]
+
+
+def test_without_the_native_dialect_nobody_misses_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told(monkeypatch, SMTP_URL="", MOUNTS="session=/") == []
+
+
+def test_a_captcha_that_anyone_can_solve_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTHSVC_CAPTCHA_TEST_VALUE", "solved")
+    assert cautions(settings.load()) == [
+        "AUTHSVC_CAPTCHA_TEST_VALUE is set: it solves every captcha."
+    ]
