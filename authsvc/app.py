@@ -78,21 +78,28 @@ def create_app(settings: Settings) -> Flask:
 
 def cautions(settings: Settings) -> list[str]:
     """Return what an operator should know about these settings, a sentence each."""
-    sentences = []
-    if settings.captcha_test_value is not None:
-        sentences.append(f"{PREFIX}CAPTCHA_TEST_VALUE is set: it solves every captcha.")
     unguarded = [
         str(mount)
         for mount in settings.mounts
         if not (dialects.REGISTRY[mount.dialect].sign_up_captcha and settings.signup_captcha)
     ]
-    if settings.in_production and unguarded:
-        sentences.append(f"anyone signs up without a captcha through {', '.join(unguarded)}.")
-    if not settings.sends_mail and any(mount.dialect == "native" for mount in settings.mounts):
-        sentences.append(f"no mail is sent: {PREFIX}SMTP_URL is not set.")
-    if not settings.guess_limit:
-        sentences.append(f"{PREFIX}GUESS_LIMIT is off: passwords can be guessed without a wait.")
-    return sentences
+    without_mail = any(mount.dialect == "native" for mount in settings.mounts)
+    anywhere = {
+        f"{PREFIX}CAPTCHA_TEST_VALUE is set: it solves every captcha.": settings.captcha_test_value,
+        f"{PREFIX}GUESS_LIMIT is off: passwords can be guessed freely.": not settings.guess_limit,
+    }
+    in_production = {
+        f"anyone signs up without a captcha through {', '.join(unguarded)}.": unguarded,
+        f"no mail is sent: {PREFIX}SMTP_URL is not set.": without_mail and not settings.sends_mail,
+        f"{PREFIX}PUBLIC_URL is not https: who sees the traffic can use the links in mails.": (
+            (settings.public_url or "").startswith("http:")
+        ),
+        f"{PREFIX}RATELIMIT_ENABLED is off: anyone may ask as often as they like.": (
+            not settings.ratelimit_enabled
+        ),
+    }
+    told = anywhere | (in_production if settings.in_production else {})
+    return [sentence for sentence, holds in told.items() if holds]
 
 
 def _mount(app: MountedFlask, settings: Settings) -> None:

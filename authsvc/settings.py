@@ -24,6 +24,7 @@ PREFIX = "AUTHSVC_"
 DEVELOPMENT, PRODUCTION = "development", "production"
 DOCUMENT, STRICT = "document", "strict"
 SECRET_MIN_BYTES = 32
+NOBODY = "authsvc@localhost.localdomain"
 CLIENT_SECRET_MIN_BYTES = 16
 ALGORITHMS = ("HS256", "EdDSA", "ES256", "RS256")
 ADMIN_PASSWORD = "AUTHSVC_ADMIN_PASSWORD"  # noqa: S105
@@ -224,7 +225,7 @@ class Settings:
     introspection_clients: Mapping[str, str] = _setting("clients", "", secret=True)
     public_url: str | None = _setting("public_url", "")
     smtp_url: SmtpServer | None = _setting("smtp", "", secret=True)
-    mail_from: str = _setting("sender", "authsvc@localhost.localdomain")
+    mail_from: str = _setting("sender", NOBODY)
     mail_token_lifetime: int = _setting("int", 1800, validate=_SECONDS)
     totp_issuer: str = _setting("str", "authsvc", validate=validate.Length(min=1, max=64))
     audit_days: int = _setting("int", 365, validate=_AT_LEAST_ONE)
@@ -368,6 +369,8 @@ def _refused(settings: Settings) -> Iterator[tuple[str, str]]:
         yield f"{PREFIX}CORS_ORIGINS", "with cookies, * would let every site act for its visitors."
     if not settings.in_production:
         return
+    if settings.smtp_url is not None and settings.mail_from == NOBODY:
+        yield f"{PREFIX}MAIL_FROM", "production needs the address that its mails come from."
     if settings.jwt_secret is None:
         yield f"{PREFIX}JWT_SECRET", f"production needs {SECRET_MIN_BYTES} bytes or more."
     if settings.database_url is None or settings.database_url.startswith("sqlite"):

@@ -69,8 +69,7 @@ def export_users(file: str, with_hashes: bool) -> None:
     sessions are not written.
     """
     with plain_errors(), _created(file) as out:
-        if with_hashes:
-            use_cases().audit.append(Entry(EXPORTED, None, None, OPERATOR, {"hashes": True}))
+        use_cases().audit.append(Entry(EXPORTED, None, None, OPERATOR, {"hashes": with_hashes}))
         after = 0
         while page := use_cases().administration.find(UserQuery(PAGE, after)):
             for user in page:

@@ -269,14 +269,25 @@ class Accounts:
         action: str,
         creator: User | None = None,
     ) -> tuple[User, T]:
-        def note(user: User) -> Note:
-            entry = Entry(action, creator or (user if action == SIGNED_UP else None), user, client)
+        def note(user: User, now: User | None) -> Note:
+            if creator is not None:
+                self._require_grant(now, user.permission)
+            actor = user if action == SIGNED_UP else now
+            granted = {"permission": user.permission} if action == CREATED else {}
+            entry = Entry(action, actor, user, client, granted)
             wanted = self.policy.sends_mail and user.email is not None
             letter = Letter(VERIFY, user.id, user.email, client.language)
             return Note((entry,), (letter,) if wanted else ())
 
         password_hash = self._hasher.hash(new_user.password)
-        return self._users.add(new_user, password_hash, finish, note)
+        by = None if creator is None else creator.id
+        return self._users.add(new_user, password_hash, finish, note, by)
+
+    def _require_grant(self, now: User | None, permission: int) -> None:
+        """Hold a creator, as stored now, to be an administrator who holds what is granted."""
+        least = max(permission, self.policy.admin_permission)
+        if now is None or now.disabled or now.permission < least:
+            raise PermissionDenied
 
     def _prove(self, user: User | None, password: str) -> User:
         """Return the user if the password is theirs, at the cost of one hash in any case."""

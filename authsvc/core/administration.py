@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from authsvc.core.accounts import ORDINARY, Accounts, Policy
 from authsvc.core.audit import (
+    CREATED,
     DELETED,
     DISABLED,
     EDITED,
@@ -16,7 +17,7 @@ from authsvc.core.audit import (
     TOTP_OFF,
     Entry,
 )
-from authsvc.core.clients import Client
+from authsvc.core.clients import OPERATOR, Client
 from authsvc.core.errors import (
     InvalidPermission,
     PermissionDenied,
@@ -232,7 +233,7 @@ class Administration:
         self._users.edit(user_id, decide, _id_of(actor))
 
     def admit(self, newcomer: Newcomer) -> User:
-        """Store a user of another service, as an operator; the audit log is the caller's.
+        """Store a user of another service, as an operator.
 
         A password is held to the rule of a sign-up through a document; a hash is stored
         as it is, and replaced at the user's next log-in if it is not like today's.
@@ -244,7 +245,7 @@ class Administration:
         """
         new_user = checked(newcomer, self._accounts, self._hasher)
         password_hash = newcomer.password_hash or self._hasher.hash(new_user.password)
-        user, _ = self._users.add(new_user, password_hash, _nothing_more)
+        user, _ = self._users.add(new_user, password_hash, _nothing_more, _note_of_admission)
         return user
 
     def _require_rank(self, actor: User | None, now: User | None, target: User) -> None:
@@ -266,7 +267,7 @@ class Administration:
             after,
             Note(tuple(entries)),
             self._leaves_administrator(before, after),
-            drops_mail_tokens=before.email != after.email,
+            drops_mail_tokens=before.email != after.email or after.disabled,
         )
 
     def _leaves_administrator(self, before: User, after: User | None) -> int | None:
@@ -332,3 +333,8 @@ def _differences(before: User, after: User) -> Mapping[str, Any]:
 
 def _nothing_more(_: User) -> None:
     return None
+
+
+def _note_of_admission(user: User, _: User | None) -> Note:
+    details = {"permission": user.permission}
+    return Note((Entry(CREATED, None, user, OPERATOR, details),))

@@ -31,7 +31,7 @@ class Note:
     letters: tuple[Letter, ...] = ()
 
 
-def no_note(_: User) -> Note:
+def no_note(_: User, __: User | None) -> Note:
     """Store nothing along with a user."""
     return Note()
 
@@ -87,13 +87,16 @@ class Users(Protocol):
         new_user: NewUser,
         password_hash: str,
         finish: Callable[[User], T],
-        note: Callable[[User], Note] = no_note,
+        note: Callable[[User, User | None], Note] = no_note,
+        by: int | None = None,
     ) -> tuple[User, T]:
         """Store a user together with its note and with what `finish` does, or nothing of it.
 
         `finish` is called with the user before the insert is committed, and
         called again should the transaction have to be repeated; an exception
-        that leaves it undoes the insert.
+        that leaves it undoes the insert. So does one that leaves `note`, which is called
+        with the user and with the user `by`, who asks for it, locked and as stored now;
+        with None if there is no such user.
 
         Returns:
             The stored user, and what `finish` returned.

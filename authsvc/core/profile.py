@@ -133,7 +133,7 @@ class Profile:
             letter = Letter(CHANGED_PASSWORD, stored.id, None, client.language)
             return Change(
                 replace(stored, password_hash=new_hash, epoch=stored.epoch + 1),
-                Note((entry,), self._letters(stored, letter)),
+                Note((entry,), self._letters(stored, letter) if stored.email_verified else ()),
                 drops_mail_tokens=True,
             )
 
@@ -191,7 +191,7 @@ class Profile:
             return change
         if email is None:
             return self._and_no_address(change, stored, client)
-        entry = Entry(EDITED, stored, stored, client, {"newEmail": email})
+        entry = Entry(EDITED, stored, stored, client, {"email": "asked"})
         letter = Letter(VERIFY, stored.id, email, client.language)
         return replace(change, note=Note((*change.note.entries, entry), (letter,)))
 

@@ -173,6 +173,7 @@ def install(app: Flask, url: str, pool: PoolOptions) -> None:
     """Give the application its database; nothing is connected yet."""
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+        "hide_parameters": True,  # they hold names, addresses and hashes; errors are logged
         "pool_pre_ping": True,
         "pool_size": pool.size,
         "max_overflow": pool.overflow,

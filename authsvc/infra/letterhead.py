@@ -14,6 +14,8 @@ from authsvc.infra.mail import MailRefused
 from authsvc.infra.mail_texts import FALLBACK, TEXTS
 
 _SENDER = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]*[A-Za-z0-9]")
+_AMBIGUOUS = frozenset("ßẞς\u200c\u200d")
+"""Letters that Python's codec writes as others, unlike today's registries (RFC 5892)."""
 _PATHS = {VERIFY: "/verify-email", RESET: "/reset-password"}
 
 
@@ -72,6 +74,8 @@ class Letterhead:
 def _address_of(address: str) -> Address:
     """Return an address whose domain is in ASCII (RFC 5890), whatever its local part is in."""
     local, _, domain = address.rpartition("@")
+    if _AMBIGUOUS & set(domain):
+        raise MailRefused("this domain is another one to older software")
     try:
         return Address(username=local, domain=domain.encode("idna").decode())
     except UnicodeError:

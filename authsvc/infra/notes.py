@@ -3,12 +3,15 @@
 import json
 import time
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import ColumnElement, Connection, func, insert, literal, update
 
 from authsvc.core.audit import Entry
 from authsvc.core.letters import Letter
 from authsvc.core.ports import Note
-from authsvc.infra.database import AuditRow, LetterRow
+from authsvc.infra.database import AuditRow, LetterRow, MailTokenRow
+
+_VOID = "x"
+"""Stands in place of the first digit of a hash that was replaced: no token has such a hash."""
 
 
 def store_note(connection: Connection, note: Note) -> None:
@@ -50,3 +53,12 @@ def store_letter(connection: Connection, letter: Letter) -> None:
             tries=0,
         )
     )
+
+
+def void_mail_tokens(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Make tokens of mails good for nothing in the transaction of the connection.
+
+    They stay until they expire, under hashes that nothing has, so that they are still counted.
+    """
+    void = literal(_VOID) + func.substr(MailTokenRow.token_hash, 2)
+    connection.execute(update(MailTokenRow).where(which).values(token_hash=void))

@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from authsvc.core.errors import UsersUnavailable
 from authsvc.core.letters import Letter
@@ -23,7 +23,7 @@ from authsvc.infra.database import (
     connected,
     is_worth_repeating,
 )
-from authsvc.infra.notes import store_letter
+from authsvc.infra.notes import store_letter, void_mail_tokens
 
 LEASE = 60
 """Seconds for which a letter belongs to the sender who claimed it."""
@@ -33,8 +33,6 @@ GIVEN_UP_AFTER = 86_400
 _FIRST_WAIT, _LONGEST_WAIT = 30, 3600
 _CANDIDATES = 20
 _HOUR = 3600
-_VOID = "x"
-"""Stands in place of the first digit of a hash that was replaced: no token has such a hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +92,16 @@ class SqlOutbox:
             connection.execute(delete(LetterRow).where(LetterRow.id == waiting.id))
             connection.commit()
 
+    def holds(self, waiting: Waiting) -> bool:
+        """Tell whether a letter still waits: a change of its user may have withdrawn it.
+
+        Raises:
+            UsersUnavailable
+        """
+        this = select(LetterRow.id).where(LetterRow.id == waiting.id)
+        with connected() as connection:
+            return connection.execute(this).first() is not None
+
     def failed(self, waiting: Waiting) -> bool:
         """Keep a letter for a later try: after 30 s, then twice as long each time, up to 1 h.
 
@@ -133,10 +141,7 @@ class SqlMailTokens:
                 return False
             if _is_too_soon(connection, token, made_at, lifetime):
                 return False
-            replaced = literal(_VOID) + func.substr(MailTokenRow.token_hash, 2)
-            connection.execute(
-                update(MailTokenRow).where(_of_purpose(token)).values(token_hash=replaced)
-            )
+            void_mail_tokens(connection, _of_purpose(token))
             connection.execute(
                 insert(MailTokenRow).values(
                     token_hash=token_hash,

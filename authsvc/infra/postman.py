@@ -80,13 +80,21 @@ class Postman:
         waiting = self._outbox.claim()
         if waiting is None:
             return False
-        mail = self._recovery.write(waiting.letter)
+        mail = self._written(waiting)
         if mail is None:
             self._outbox.done(waiting)
             _log.info("%s has no reader", _name(waiting))
         else:
             self._send(waiting, mail)
         return True
+
+    def _written(self, waiting: Waiting) -> Mail | None:
+        """Return the mail, unless a change of its user has withdrawn the letter meanwhile."""
+        mail = self._recovery.write(waiting.letter)
+        if mail is None or self._outbox.holds(waiting):
+            return mail
+        self._recovery.withdraw(mail)
+        return None
 
     def _send(self, waiting: Waiting, mail: Mail) -> None:
         try:

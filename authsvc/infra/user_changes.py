@@ -18,7 +18,7 @@ from authsvc.core.letters import VERIFY
 from authsvc.core.ports import Change
 from authsvc.core.users import User, fold
 from authsvc.infra.database import LetterRow, MailTokenRow, RecoveryCodeRow, UserRow, connected
-from authsvc.infra.notes import store_note
+from authsvc.infra.notes import store_note, void_mail_tokens
 
 _USER = (
     UserRow.id,
@@ -101,7 +101,7 @@ def _spend(connection: Connection, user_id: int, change: Change) -> None:
         if not connection.execute(code).rowcount:
             raise InvalidCode
     if change.drops_mail_tokens:
-        connection.execute(delete(MailTokenRow).where(MailTokenRow.user_id == user_id))
+        void_mail_tokens(connection, MailTokenRow.user_id == user_id)
         waiting = (LetterRow.user_id == user_id) & (LetterRow.kind == VERIFY)
         connection.execute(delete(LetterRow).where(waiting))
     if change.recovery_codes is not None:

@@ -36,10 +36,11 @@ class SqlUsers:
         new_user: NewUser,
         password_hash: str,
         finish: Callable[[User], T],
-        note: Callable[[User], Note] = no_note,
+        note: Callable[[User, User | None], Note] = no_note,
+        by: int | None = None,
     ) -> tuple[User, T]:
         """Store a user together with its note and with what `finish` does, or nothing of it."""
-        return _repeated(lambda: _add_once(new_user, password_hash, finish, note))
+        return _repeated(lambda: _add_once(new_user, password_hash, finish, note, by))
 
     def by_username_key(self, key: str) -> User | None:
         """Return the user with this folded name."""
@@ -117,18 +118,25 @@ def _add_once(
     new_user: NewUser,
     password_hash: str,
     finish: Callable[[User], T],
-    note: Callable[[User], Note],
+    note: Callable[[User, User | None], Note],
+    by: int | None,
 ) -> tuple[User, T]:
     with connected(writes=True) as connection:
+        creator = None if by is None else _locked(connection, by)
         try:
             user = _insert(connection, new_user, password_hash)
         except IntegrityError:
             connection.rollback()
             raise _taken(connection, new_user) from None
-        store_note(connection, note(user))
+        store_note(connection, note(user, creator))
         finished = finish(user)
         _commit(connection, user)
     return user, finished
+
+
+def _locked(connection: Connection, user_id: int) -> User | None:
+    row = connection.execute(SELECT_USER.where(UserRow.id == user_id).with_for_update()).first()
+    return None if row is None else user_of(row)
 
 
 def _insert(connection: Connection, new_user: NewUser, password_hash: str) -> User:

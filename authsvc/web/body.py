@@ -55,11 +55,14 @@ def read(schema: Schema, *, optional: bool = False) -> dict[str, Any]:
 
 
 def read_query(schema: Schema) -> dict[str, Any]:
-    """Return the request's query string as the schema loads it, the first of each name.
+    """Return the request's query string as the schema loads it.
 
     Raises:
-        MalformedBody: it is against the schema.
+        MalformedBody: it is against the schema, or gives a parameter twice.
     """
+    repeated = {name: ["malformed"] for name, values in request.args.lists() if len(values) > 1}
+    if repeated:
+        raise MalformedBody(repeated)
     return _loaded(schema, request.args.to_dict())
 
 

@@ -26,6 +26,11 @@ def client_is_known() -> bool:
     return known is not None and same
 
 
+def proves_itself_twice() -> bool:
+    """Tell whether the client uses both ways at once, which RFC 6749, section 2.3, forbids."""
+    return "Authorization" in request.headers and "client_secret" in request.form
+
+
 def _credentials() -> tuple[str, str]:
     # Werkzeug fails on Basic credentials with a character that no base64 has.
     readable = request.headers.get("Authorization", "").isascii()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from flask import Flask, Response, current_app, g, make_response, request
 from werkzeug.exceptions import (
@@ -87,7 +88,7 @@ def _with_headers(response: Response, error: Exception) -> Response:
 
 
 def _log_error(error: Exception) -> None:
-    place = f"[{g.get('request_id')}] {request.method} {request.path}"
+    place = f"[{g.get('request_id')}] {request.method} {quote(request.path)}"
     if isinstance(error, Unavailable):
         _log.error("%s: %s: %s", place, type(error).__name__, error.__cause__)
     elif isinstance(error, UnknownCaptcha):

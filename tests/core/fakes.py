@@ -71,7 +71,8 @@ class FakeUsers:
         new_user: NewUser,
         password_hash: str,
         finish: Callable[[User], T],
-        note: Callable[[User], Note] = no_note,
+        note: Callable[[User, User | None], Note] = no_note,
+        by: int | None = None,
     ) -> tuple[User, T]:
         with self._lock:
             self._refuse_taken(new_user)
@@ -85,7 +86,7 @@ class FakeUsers:
                 email_verified=new_user.email_verified,
                 disabled=new_user.disabled,
             )
-            self.notes.append(note(user))
+            self.notes.append(note(user, None if by is None else self.by_id(by)))
             finished = finish(user)
             self._stored[user.id] = (user, new_user)
             return user, finished

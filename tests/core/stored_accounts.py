@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from authsvc.core.clients import Client
 from authsvc.core.errors import SessionsUnavailable
 from authsvc.core.guessing import Guard, GuessPolicy
-from authsvc.core.ports import Change, Note
+from authsvc.core.ports import Change
 from authsvc.core.second_factor import SecondFactor
 from authsvc.core.sessions import Identity
 from authsvc.core.users import NewUser, User, fold
@@ -89,7 +89,7 @@ class World:
         key = None if email is None else fold(email)
         new_user = NewUser(name, fold(name), email, key, permission, "")
         password_hash = self.hasher.hash(PASSWORD)
-        user, _ = self.users.add(new_user, password_hash, lambda _: None, lambda _: Note())
+        user, _ = self.users.add(new_user, password_hash, lambda _: None)
         return user
 
     def stored(self) -> User:

@@ -442,6 +442,28 @@ def test_nobody_grants_more_than_they_hold(world: World) -> None:
     assert world.journal == []
 
 
+@pytest.mark.parametrize(
+    "now",
+    [{"permission": 1}, {"disabled": True}, {"permission": 0}],
+    ids=["demoted", "disabled", "no administrator"],
+)
+def test_a_creator_is_held_to_what_they_are_when_the_user_is_stored(
+    world: World, now: dict[str, Any]
+) -> None:
+    creator = world.stored(permission=2)
+    world.users.put(creator, replace(creator, **now))
+    with pytest.raises(PermissionDenied):
+        world.accounts.create_user(creator, world.new_user("new", permission=2), CLIENT)
+    assert world.users.by_username_key("new") is None
+
+
+def test_the_audit_log_says_which_permission_was_granted(world: World) -> None:
+    creator = world.stored(permission=2)
+    world.accounts.create_user(creator, world.new_user("new", permission=1), CLIENT)
+    [entry] = world.users.notes[-1].entries
+    assert (entry.actor, entry.details) == (creator, {"permission": 1})
+
+
 def test_a_user_made_by_an_administrator_has_no_session(world: World) -> None:
     creator = world.stored(permission=1)
     world.journal.clear()

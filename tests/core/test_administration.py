@@ -62,7 +62,8 @@ class Directory:
         new_user: NewUser,
         password_hash: str,
         finish: Callable[[User], T],
-        note: Callable[[User], Note] = no_note,
+        note: Callable[[User, User | None], Note] = no_note,
+        by: int | None = None,
     ) -> tuple[User, T]:
         kept = {"username", "email", "permission", "data", "email_verified", "disabled"}
         shown: dict[str, Any] = {
@@ -72,7 +73,7 @@ class Directory:
         }
         user = User(id=next(self._ids), password_hash=password_hash, **shown)
         self.users[user.id] = user
-        self.entries += note(user).entries
+        self.entries += note(user, None if by is None else self.users.get(by)).entries
         return user, finish(user)
 
     def by_id(self, user_id: int) -> User | None:
@@ -258,7 +259,9 @@ class TestRank:
             world.administration.create(world.chief, above, HERE)
         equal = world.accounts.new_user("carol", GOOD, None, 3)
         user = world.administration.create(world.chief, equal, HERE)
-        assert world.directory.entries == [Entry(CREATED, world.chief, user, HERE)]
+        assert world.directory.entries == [
+            Entry(CREATED, world.chief, user, HERE, {"permission": 3})
+        ]
 
 
 class TestLastAdministrator:
@@ -427,7 +430,7 @@ class TestAdmitting:
             email_verified=True,
             disabled=True,
         )
-        assert world.directory.entries == []
+        assert world.directory.entries == [Entry(CREATED, None, user, OPERATOR, {"permission": 2})]
 
     def test_a_password_is_hashed(self, world: World) -> None:
         user = world.administration.admit(Newcomer("zoe", password=GOOD))

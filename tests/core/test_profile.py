@@ -183,7 +183,7 @@ class TestEmail:
         me = world.user.id
         assert updated == world.stored() == world.user
         assert world.letters() == [("verify", me, NEW_EMAIL, "zh")]
-        assert world.entries() == [("user.edited", me, me, {"newEmail": NEW_EMAIL})]
+        assert world.entries() == [("user.edited", me, me, {"email": "asked"})]
 
     def test_another_typing_of_the_address_is_a_new_address(
         self, world: World, profile: Profile
@@ -273,17 +273,24 @@ class TestPassword:
     def test_a_new_password_ends_all_sessions_but_this_one(
         self, world: World, profile: Profile
     ) -> None:
+        world.edit(email_verified=True)
         profile.change_password(world.identity, PASSWORD, NEW_PASSWORD, CLIENT)
         me, stored = world.user.id, world.stored()
         assert stored == replace(
-            world.user, password_hash=world.hasher.hash(NEW_PASSWORD), epoch=world.user.epoch + 1
+            world.user,
+            password_hash=world.hasher.hash(NEW_PASSWORD),
+            epoch=world.user.epoch + 1,
+            email_verified=True,
         )
         assert world.sessions.calls == [("survive", "session", me, stored.epoch)]
         assert world.letters() == [("password_changed", me, None, "zh")]
         assert world.entries() == [("password.changed", me, me, {})]
 
-    def test_nobody_is_told_who_has_no_address(self, world: World, profile: Profile) -> None:
-        world.edit(email=None)
+    @pytest.mark.parametrize("changed", [{"email": None}, {"email_verified": False}])
+    def test_nobody_is_told_who_has_no_verified_address(
+        self, world: World, profile: Profile, changed: dict[str, Any]
+    ) -> None:
+        world.edit(**changed)
         profile.change_password(world.identity, PASSWORD, NEW_PASSWORD, CLIENT)
         assert world.letters() == []
 

@@ -69,7 +69,8 @@ class Stored:
         new_user: NewUser,
         password_hash: str,
         finish: Callable[[User], T],
-        note: Callable[[User], Note] = no_note,
+        note: Callable[[User, User | None], Note] = no_note,
+        by: int | None = None,
     ) -> tuple[User, T]:
         raise NotImplementedError
 

@@ -429,7 +429,7 @@ class TestRefresh:
         assert_problem(ann.refresh("x" * 1_000_000), "request_too_large")
         assert_faults(ann.refresh("x" * 8193), {"refreshToken": "too_long"})
 
-    @pytest.mark.parametrize("body", [NOTHING, {}, {"refreshToken": None}])
+    @pytest.mark.parametrize("body", [NOTHING, {}])
     def test_no_token_at_all_is_an_invalid_one(self, service: Service, body: Any) -> None:
         answer = client_of(service, 8080).post("/v1/token/refresh", body)
         assert_problem(answer, "invalid_refresh_token")
@@ -614,6 +614,17 @@ class TestIntrospection:
     @pytest.fixture
     def eve(self, browser_service: Service) -> Person:
         return join(browser_service)
+
+    @pytest.mark.parametrize(
+        "more",
+        [b"&client_id=other&client_secret=wrong", b"&token_type_hint=a&token_type_hint=b"],
+        ids=["two proofs", "a field twice"],
+    )
+    def test_what_rfc_6749_forbids_to_repeat_is_an_invalid_request(
+        self, browser_service: Service, eve: Person, more: bytes
+    ) -> None:
+        answer = introspect(browser_service, f"token={eve.access}".encode() + more)
+        assert (answer.status, answer.json()) == (400, {"error": "invalid_request"})
 
     @pytest.mark.parametrize("hint", [None, "access_token", "refresh_token", "nonsense"])
     def test_an_access_token_is_told_of(

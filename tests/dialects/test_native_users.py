@@ -215,6 +215,12 @@ class TestRank:
         assert_problem(boss.edit(user, permission=0), 403, "permission_denied")
 
 
+def test_a_parameter_that_is_given_twice_is_named(boss: Api) -> None:
+    answer = boss.send("GET", "/users?search=a&limit=1&search=b")
+    assert_problem(answer, 400, "invalid_fields")
+    assert [fault["field"] for fault in answer.json()["errors"]] == ["search"]
+
+
 class TestSecondFactor:
     def test_who_lost_what_makes_their_codes_is_asked_for_none_any_more(
         self, service: Service, stores: Stores, boss: Api, user: dict[str, Any]

@@ -15,6 +15,8 @@ from authsvc.core import errors as facts
 from authsvc.dialects.native.problems import ERRORS, FAULTS, PROBLEMS, failure
 from authsvc.web.body import MalformedBody
 from authsvc.web.client import language
+from tests.dialects.pages import client_of
+from tests.support.service import Service
 
 PAGES = [
     import_module(f"authsvc.dialects.native.{page}")
@@ -80,6 +82,14 @@ def classes_of(page: ModuleType) -> set[type[Schema]]:
         for part in vars(page).values()
         if inspect.isclass(part) and issubclass(part, Schema) and part.__module__ == page.__name__
     }
+
+
+def test_a_field_named_by_half_a_character_is_named_in_the_answer(service: Service) -> None:
+    answer = client_of(service, 8080).post("/v1/login", {"\ud800": 1})
+    assert answer.status == 400
+    assert {"field": "\ud800", "code": "unknown_field", "detail": "This field is not known."} in (
+        answer.json()["errors"]
+    )
 
 
 class TestRegistry:

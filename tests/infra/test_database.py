@@ -404,3 +404,15 @@ class TestLocks:
             fact = adding.exception(5)
         assert type(fact) is (EmailTaken if stored else type(None))
         assert count(url, "bob") == (0 if stored else 1)
+
+
+def test_a_failure_tells_nothing_of_what_was_to_be_stored(url: str) -> None:
+    with migrated(url):
+        with db.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE users RENAME COLUMN totp_on TO away"))
+        with pytest.raises(Exception) as failure:  # noqa: PT011
+            SqlUsers().add(new_user("bob", "bob@secret.example"), "a hash", nothing_more)
+    told = f"{failure.value!r} {failure.value.__cause__} {failure.getrepr()}"
+    assert "away" in told or "totp_on" in told
+    assert "bob@secret.example" not in str(failure.value.__cause__ or failure.value)
+    assert "a hash" not in str(failure.value.__cause__ or failure.value)

@@ -22,7 +22,7 @@ from authsvc.core.errors import UsersUnavailable
 from authsvc.core.letters import EMAIL_CHANGED, PASSWORD_CHANGED, RESET, VERIFY, Letter
 from authsvc.core.mails import Mail
 from authsvc.core.passwords import PasswordRule
-from authsvc.core.ports import Note
+from authsvc.core.ports import Change, MailToken, UserQuery
 from authsvc.core.recovery import Recovery, RecoveryPolicy
 from authsvc.infra.database import LetterRow, MailTokenRow, connected
 from authsvc.infra.hashing import Argon2Hasher, HashSlots
@@ -164,6 +164,12 @@ def test_a_domain_beyond_ascii_is_written_in_ascii() -> None:
 def test_a_domain_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(MailRefused):
         LETTERHEAD.compose(Mail(PASSWORD_CHANGED, f"bob@{'ü' * 63}.example", "en"))
+
+
+@pytest.mark.parametrize("domain", ["faß.example", "straẞe.example", "ςας.example"])
+def test_a_domain_that_older_software_takes_for_another_is_refused(domain: str) -> None:
+    with pytest.raises(MailRefused):
+        LETTERHEAD.compose(Mail(PASSWORD_CHANGED, f"bob@{domain}", "en"))
 
 
 def test_a_sender_that_is_no_address_is_refused() -> None:
@@ -342,13 +348,18 @@ class NoSessions:
 
 
 def postman_of(
-    app: Flask, outbox: SqlOutbox, delivery: Delivery, *chores: object, folder: Path
+    app: Flask,
+    outbox: SqlOutbox,
+    delivery: Delivery,
+    *chores: object,
+    folder: Path,
+    tokens: SqlMailTokens | None = None,
 ) -> Postman:
     """Return a postman over the database of an application."""
     recovery = Recovery(
         SqlUsers(),
         outbox,
-        SqlMailTokens(),
+        tokens or SqlMailTokens(),
         Argon2Hasher(HashSlots(folder, 1, 1), memory_kib=8, time_cost=1, parallelism=1),
         PasswordRule(8, frozenset()),
         NoSessions(),
@@ -362,7 +373,7 @@ def postman_of(
 def app(tmp_path: Path) -> Iterator[Flask]:
     """An application whose one user is alice."""
     with migrated(sqlite_url(tmp_path)) as app:
-        SqlUsers().add(new_user("alice", ALICE), "hash", lambda _: None, lambda _: Note())
+        SqlUsers().add(new_user("alice", ALICE), "hash", lambda _: None)
         yield app
 
 
@@ -475,7 +486,7 @@ def test_four_postmen_send_each_letter_once(
 ) -> None:
     for number in range(12):
         user = new_user(f"user{number}", f"user{number}@example.org")
-        SqlUsers().add(user, "hash", lambda _: None, lambda _: Note())
+        SqlUsers().add(user, "hash", lambda _: None)
         put(outbox, address=f"user{number}@example.org")
     postmen = [postman_of(app, SqlOutbox(), plain_to(smtp), folder=tmp_path) for _ in range(4)]
     for postman in postmen:
@@ -627,3 +638,23 @@ def let_the_lease_be_over() -> None:
         earlier = MailTokenRow.expires_at - LEASE
         connection.execute(update(MailTokenRow).values(expires_at=earlier))
         connection.commit()
+
+
+def test_a_letter_that_is_withdrawn_while_it_is_written_is_not_sent(
+    app: Flask, outbox: SqlOutbox, smtp: SmtpServer, tmp_path: Path
+) -> None:
+    [alice] = SqlUsers().find(UserQuery(1))
+
+    class Slow(SqlMailTokens):
+        """Lets the user's password be changed just before a token is kept."""
+
+        def keep(self, token_hash: str, token: MailToken, made_at: int, lifetime: int) -> bool:
+            SqlUsers().edit(alice.id, lambda user, _: Change(user, drops_mail_tokens=True))
+            return super().keep(token_hash, token, made_at, lifetime)
+
+    outbox.put(Letter(VERIFY, alice.id, "thief@example.net", "en"))
+    postman = postman_of(app, outbox, plain_to(smtp), folder=tmp_path, tokens=Slow())
+    assert postman.send_one()
+    assert smtp.mails() == []
+    with connected() as connection:
+        assert connection.execute(select(MailTokenRow.token_hash)).all() == []

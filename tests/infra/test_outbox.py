@@ -19,7 +19,7 @@ from authsvc.core.errors import InvalidMailToken
 from authsvc.core.letters import PASSWORD_CHANGED, RESET, VERIFY, Letter
 from authsvc.core.mails import MOST_PER_HOUR, PAUSE
 from authsvc.core.passwords import PasswordRule
-from authsvc.core.ports import MailToken, Note
+from authsvc.core.ports import Change, MailToken
 from authsvc.core.recovery import Recovery, RecoveryPolicy
 from authsvc.core.users import User
 from authsvc.infra.database import LetterRow, MailTokenRow, connected
@@ -62,7 +62,7 @@ def alice(app: Flask) -> User:
 
 
 def add(name: str, email: str | None) -> User:
-    user, _ = SqlUsers().add(new_user(name, email), "hash", lambda _: None, lambda _: Note())
+    user, _ = SqlUsers().add(new_user(name, email), "hash", lambda _: None)
     return user
 
 
@@ -369,3 +369,24 @@ def test_a_reset_takes_back_links_to_other_addresses_that_still_wait_to_be_sent(
     recovery_over(outbox, tokens).reset(token, "a new password", SOMEONE)
     assert claim(outbox).letter.kind == PASSWORD_CHANGED
     assert outbox.claim() is None
+
+
+def test_links_that_a_change_of_the_user_voids_still_count_within_the_hour(
+    app: Flask, tokens: SqlMailTokens, alice: User
+) -> None:
+    now = int(time.time())
+    kept = []
+    for number in range(6):
+        proof = MailToken(alice.id, VERIFY, f"new{number}@example.com")
+        kept.append(tokens.keep(hash_of(str(number)), proof, now, LIFETIME))
+        SqlUsers().edit(alice.id, lambda user, _: Change(user, drops_mail_tokens=True))
+        assert tokens.look(hash_of(str(number)), now) is None
+    assert kept == [True] * 5 + [False]
+
+
+def test_a_letter_is_held_until_it_is_sent_or_withdrawn(outbox: SqlOutbox, alice: User) -> None:
+    outbox.put(Letter(VERIFY, alice.id, "new@example.com", "en"))
+    waiting = claim(outbox)
+    assert outbox.holds(waiting)
+    SqlUsers().edit(alice.id, lambda user, _: Change(user, drops_mail_tokens=True))
+    assert not outbox.holds(waiting)

@@ -57,7 +57,7 @@ def users(app: Flask) -> SqlUsers:
 
 
 def add(users: SqlUsers, name: str, email: str | None = None, permission: int = 0) -> User:
-    user, _ = users.add(new_user(name, email, permission), "hash", nothing_more, lambda _: Note())
+    user, _ = users.add(new_user(name, email, permission), "hash", nothing_more)
     return user
 
 

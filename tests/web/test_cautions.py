@@ -13,6 +13,7 @@ PRODUCTION = {
     "JWT_SECRET": "x" * 32,
     "SMTP_URL": "smtp://127.0.0.1",
     "PUBLIC_URL": "https://app.example.com",
+    "MAIL_FROM": "no-reply@example.com",
 }
 
 
@@ -40,8 +41,16 @@ def test_a_careful_production_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -
         ),
         ({"SMTP_URL": ""}, "no mail is sent: AUTHSVC_SMTP_URL is not set."),
         (
+            {"PUBLIC_URL": "http://app.example.com"},
+            "AUTHSVC_PUBLIC_URL is not https: who sees the traffic can use the links in mails.",
+        ),
+        (
+            {"RATELIMIT_ENABLED": "off"},
+            "AUTHSVC_RATELIMIT_ENABLED is off: anyone may ask as often as they like.",
+        ),
+        (
             {"GUESS_LIMIT": "off"},
-            "AUTHSVC_GUESS_LIMIT is off: passwords can be guessed without a wait.",
+            "AUTHSVC_GUESS_LIMIT is off: passwords can be guessed freely.",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError, validates_schema
 
@@ -13,6 +13,7 @@ from authsvc.dialects.native.bodies import StrictBody, text
 from authsvc.dialects.native.data import Json
 from authsvc.dialects.native.shapes import user_shape
 from authsvc.dialects.native.tokens import identity
+from authsvc.web import cookies
 from authsvc.web.body import read
 from authsvc.web.client import client
 from authsvc.web.dialect import passwords, profile, second_factor
@@ -80,10 +81,12 @@ def change_password() -> ResponseReturnValue:
 
 @account.delete("/me")
 @limited("password")
-def delete_me() -> ResponseReturnValue:
+def delete_me() -> Response:
     who, body = identity(), read(PASSWORD)
     profile.delete(who, body["password"], client())
-    return "", 204
+    response = Response(status=204)
+    cookies.forget(response)
+    return response
 
 
 @account.post("/password/strength")

@@ -28,11 +28,19 @@ class Flag(fields.Boolean):
         return value
 
 
-def text(most: int, *, required: bool = True, **options: Any) -> fields.String:
+def text(
+    most: int, *, required: bool = True, allow_none: bool = False, **options: Any
+) -> fields.String:
     """Return a field of text that has 1 to `most` characters."""
     length = [Length(min=1, error="empty"), Length(max=most, error="too_long")]
     messages = {**FAULTS, "invalid_utf8": "malformed"}
-    return fields.String(required=required, validate=length, error_messages=messages, **options)
+    return fields.String(
+        required=required,
+        allow_none=allow_none,
+        validate=length,
+        error_messages=messages,
+        **options,
+    )
 
 
 def choice(*values: str, default: str | None) -> fields.String:

@@ -329,7 +329,8 @@ def failure(error: BaseException, code: str) -> Response:
         "code": code,
         **_members(error, faults, spoken),
     }
-    content = json.dumps(body)
+    # A field may be named by half of a surrogate pair, which only JSON's own escape can write.
+    content = json.dumps(body).encode("utf-8", "backslashreplace")
     response = Response(content, problem.status, mimetype="application/problem+json")
     response.headers["Content-Language"] = spoken
     response.vary.add("Accept-Language")

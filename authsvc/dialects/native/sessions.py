@@ -17,7 +17,7 @@ from authsvc.dialects.native.tokens import identity
 from authsvc.web import cookies
 from authsvc.web.body import read, receive
 from authsvc.web.client import client, client_network
-from authsvc.web.client_credentials import client_is_known
+from authsvc.web.client_credentials import client_is_known, proves_itself_twice
 from authsvc.web.dialect import accounts, captchas, sessions
 from authsvc.web.limits import limited
 
@@ -173,17 +173,23 @@ def list_sessions() -> dict[str, Any]:
 
 
 @session.delete("/me/sessions/<session_id>")
-def end_session(session_id: str) -> ResponseReturnValue:
-    sessions.close(identity().user, session_id)
-    return "", 204
+def end_session(session_id: str) -> Response:
+    who = identity()
+    sessions.close(who.user, session_id)
+    response = Response(status=204)
+    if session_id == who.session_id:
+        cookies.forget(response)
+    return response
 
 
 @session.post("/introspect")
 def introspect() -> ResponseReturnValue:
     receive()
+    if proves_itself_twice():
+        return INVALID_REQUEST, 400
     if not client_is_known():
         return INVALID_CLIENT, 401, {"WWW-Authenticate": "Basic"}
-    tokens = request.form.getlist("token")
-    if request.mimetype != FORM or len(tokens) != 1:
+    repeated = any(len(values) > 1 for values in request.form.listvalues())
+    if request.mimetype != FORM or repeated or "token" not in request.form:
         return INVALID_REQUEST, 400
-    return introspection(sessions.inspect(tokens[0]))
+    return introspection(sessions.inspect(request.form["token"]))
