@@ -23,10 +23,25 @@ SCARCE = {
 }
 
 
+SQLITE = "sqlite"
+MARIADB = pytest.param("mariadb", marks=pytest.mark.mariadb)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs what the native dialect promises on both databases, the documents' words on one."""
+    if "stores" in metafunc.fixturenames:
+        native = metafunc.module.__name__.rpartition(".")[2].startswith("test_native")
+        databases = [SQLITE, MARIADB] if native else [SQLITE]
+        metafunc.parametrize("stores", databases, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def stores(server_folder: Path) -> Iterator[Stores]:
+def stores(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[Stores]:
     """The database and the Redis behind all services of these tests."""
-    stores = Stores(server_folder / "dialects")
+    url = None
+    if request.param != SQLITE:
+        url = request.getfixturevalue("mariadb").create_database()
+    stores = Stores(server_folder / f"dialects-{request.param}", url)
     stores.open()
     yield stores
     stores.close()

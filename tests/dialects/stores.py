@@ -1,14 +1,15 @@
 """What several services of one test run share: a database, a Redis, a signing key."""
 
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import jwt
 from redis import Redis
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.embedded import find_redis_server
@@ -32,16 +33,18 @@ class PrivateRedis(RedisServer):
 
 
 class Stores:
-    """SQLite and Redis behind one or more services, and what tests do behind their backs.
+    """A database and Redis behind one or more services, and what tests do behind their backs.
 
     Args:
-        folder: takes the database, Redis' files, and every service's folder.
+        folder: takes Redis' files, every service's folder, and the database unless it is given.
+        mariadb: a database on MariaDB; SQLite if there is none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mariadb: str | None = None) -> None:
         self.folder = folder
         self.redis = PrivateRedis(folder / "redis")
-        self._database = folder / "users.sqlite3"
+        url = mariadb or f"sqlite:///{folder / 'users.sqlite3'}"
+        self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._temporary = folder / "tmp"
 
     def open(self) -> None:
@@ -58,13 +61,18 @@ class Stores:
         self.client.close()
         self.redis.stop()
 
+    @property
+    def database_url(self) -> str:
+        """Where the database is, its password included."""
+        return self._engine.url.render_as_string(hide_password=False)
+
     def service(self, name: str, env: dict[str, str] | None = None) -> Service:
         """Returns a service over these stores: limits off, hashes cheap, not yet started."""
         return Service(
             self.folder / name,
             {
                 "TMPDIR": str(self._temporary),
-                "AUTHSVC_DATABASE_URL": f"sqlite:///{self._database}",
+                "AUTHSVC_DATABASE_URL": self.database_url,
                 "AUTHSVC_REDIS_URL": self.redis.url,
                 "AUTHSVC_JWT_SECRET": _SECRET,
                 "AUTHSVC_RATELIMIT_ENABLED": "off",
@@ -105,8 +113,14 @@ class Stores:
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Runs one statement on the database and returns its rows."""
-        with closing(sqlite3.connect(self._database, isolation_level=None, timeout=5)) as database:
-            return database.execute(statement, values).fetchall()
+        parts = statement.split("?")
+        names = [f"value{number}" for number in range(len(parts) - 1)]
+        named = (
+            "".join(f"{part}:{name}" for part, name in zip(parts, names, strict=False)) + parts[-1]
+        )
+        with self._engine.connect() as connection:
+            result = connection.execute(text(named), dict(zip(names, values, strict=True)))
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     def forget_users(self) -> None:
         """Empties the table of users."""

@@ -1,21 +1,20 @@
 """Whole ways through the service that pass through a mailbox."""
 
 import re
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from authsvc.infra.outbox import LEASE
 from tests.e2e.frontends import FAST, fresh
-from tests.infra.databases import migrated
 from tests.support.client import Answer, Client
 from tests.support.family import kill_all
+from tests.support.mariadb import MariaDB
 from tests.support.processes import wait_until
 from tests.support.redis import RedisServer
 from tests.support.service import Service
@@ -45,10 +44,10 @@ class Mailbox:
 class World:
     """A running service, its mailbox, and its database."""
 
-    def __init__(self, service: Service, smtp: SmtpServer, database: Path) -> None:
+    def __init__(self, service: Service, smtp: SmtpServer, database_url: str) -> None:
         self.service = service
         self.mailbox = Mailbox(smtp)
-        self._database = database
+        self._engine = create_engine(database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self.client = Client(f"{service.first}/v1")
 
     def sign_up(self, **headers: str) -> "Person":
@@ -76,8 +75,9 @@ class World:
         return self.post("/login", username=login, password=password).status
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self._database, isolation_level=None, timeout=5)) as database:
-            return database.execute(statement).fetchall()
+        with self._engine.connect() as connection:
+            result = connection.execute(text(statement))
+            return [tuple(row) for row in result] if result.returns_rows else []
 
     def is_idle(self) -> bool:
         return self.sql("SELECT COUNT(*) FROM outbox") == [(0,)]
@@ -121,16 +121,33 @@ def token_in(mail: EmailMessage) -> str:
     return link_in(mail).rpartition("=")[2]
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[World]:
+def mariadb_and_redis(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings that name the servers of the whole run."""
+    redis_server: RedisServer = request.getfixturevalue("redis_server")
     redis_server.flush()
+    mariadb: MariaDB = request.getfixturevalue("mariadb")
+    url = mariadb.create_database()
+    return {"AUTHSVC_DATABASE_URL": url, "AUTHSVC_REDIS_URL": redis_server.url}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "embedded",
+        pytest.param("servers", marks=[pytest.mark.mariadb, pytest.mark.redis_server]),
+    ],
+)
+def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("mail")
+    stores = {} if request.param == "embedded" else mariadb_and_redis(request)
     with SmtpServer(folder / "smtp") as smtp:
         service = Service(
             folder / "service",
             {
                 **FAST,
-                "AUTHSVC_REDIS_URL": redis_server.url,
+                **stores,
                 "AUTHSVC_WORKERS": "2",
                 "AUTHSVC_RATELIMIT_ENABLED": "off",
                 "AUTHSVC_SIGNUP_CAPTCHA": "off",
@@ -139,12 +156,10 @@ def world(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -
                 "AUTHSVC_PUBLIC_URL": PUBLIC,
             },
         )
-        service.prepare()
-        database = service.data / "authsvc.sqlite3"
-        with migrated(f"sqlite:///{database}"):
-            pass
+        service.migrate()
+        embedded = f"sqlite:///{service.data / 'authsvc.sqlite3'}"
         with service:
-            yield World(service, smtp, database)
+            yield World(service, smtp, stores.get("AUTHSVC_DATABASE_URL", embedded))
 
 
 @pytest.fixture(autouse=True)
