@@ -203,13 +203,10 @@ def _guard(settings: Settings, client: Redis) -> Guard:
 
 
 def _postman(app: Flask, settings: Settings, cases: UseCases, outbox: SqlOutbox) -> Postman:
-    smtp, public_url = (
-        settings.smtp_url,
-        settings.public_url or f"http://localhost:{_port(settings)}",
-    )
+    public_url = settings.public_url or f"http://localhost:{_port(settings)}"
     delivery: Delivery = FileDelivery(settings.data.resolve() / "mail")
-    if smtp is not None:
-        delivery = SmtpDelivery(smtp, socket.gethostname())
+    if settings.smtp_url is not None:
+        delivery = SmtpDelivery(settings.smtp_url, socket.gethostname())
     longest = settings.audit_days * 86400
     return Postman(
         app,

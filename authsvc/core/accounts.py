@@ -55,6 +55,10 @@ class Policy:
     strict_passwords: bool = False
     sends_mail: bool = False
 
+    def administers(self, user: User | None) -> bool:
+        """Tell whether a user, if there is one, may administer others."""
+        return user is not None and not user.disabled and user.permission >= self.admin_permission
+
 
 class CodeCheck(Protocol):
     """What a log-in asks of the second factor."""
@@ -238,9 +242,17 @@ class Accounts:
             InvalidToken, UsersUnavailable, SessionsUnavailable
         """
         user = self.who_is(token)
-        if user.permission < self.policy.admin_permission:
-            raise PermissionDenied
+        self.require_administrator(user)
         return user
+
+    def require_administrator(self, user: User) -> None:
+        """Do nothing, if the user is an administrator.
+
+        Raises:
+            PermissionDenied: the user is an ordinary one.
+        """
+        if not self.policy.administers(user):
+            raise PermissionDenied
 
     def _check_password(
         self, password: str, username: str, email: str | None, *, strict: bool
@@ -285,8 +297,7 @@ class Accounts:
 
     def _require_grant(self, now: User | None, permission: int) -> None:
         """Hold a creator, as stored now, to be an administrator who holds what is granted."""
-        least = max(permission, self.policy.admin_permission)
-        if now is None or now.disabled or now.permission < least:
+        if now is None or not self.policy.administers(now) or now.permission < permission:
             raise PermissionDenied
 
     def _prove(self, user: User | None, password: str) -> User:

@@ -252,7 +252,7 @@ class Administration:
         """Hold the actor, as stored now, to standing above the target."""
         if actor is None:
             return
-        if now is None or now.disabled or now.permission < self._policy.admin_permission:
+        if now is None or not self._policy.administers(now):
             raise PermissionDenied
         if target.permission >= now.permission:
             raise PermissionDenied
@@ -271,11 +271,8 @@ class Administration:
         )
 
     def _leaves_administrator(self, before: User, after: User | None) -> int | None:
-        removed = self._administers(before) and not (after and self._administers(after))
+        removed = self._policy.administers(before) and not self._policy.administers(after)
         return self._policy.admin_permission if removed else None
-
-    def _administers(self, user: User) -> bool:
-        return user.permission >= self._policy.admin_permission and not user.disabled
 
     def _close_all(self, user_id: int) -> None:
         """Drop sessions that are over already, because the user's epoch is another."""

@@ -63,11 +63,15 @@ class Record:
     details: Mapping[str, Any]
 
 
-class AuditLog(Protocol):
-    """The audit log. Every method can raise `UsersUnavailable`."""
+class AuditTrail(Protocol):
+    """Where entries go that belong to no change of a user. Can raise `UsersUnavailable`."""
 
     def append(self, entry: Entry) -> None:
         """Add an entry that belongs to no change of a user."""
+
+
+class AuditLog(AuditTrail, Protocol):
+    """The audit log. Every method can raise `UsersUnavailable`."""
 
     def page(
         self, *, before: int | None, limit: int, user_id: int | None, action: str | None

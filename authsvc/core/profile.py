@@ -154,7 +154,7 @@ class Profile:
 
         def decide(stored: User, _: User | None) -> Change:
             require_same_password(stored, user)
-            administers = stored.permission >= admin_permission and not stored.disabled
+            administers = self._policy.administers(stored)
             return Change(
                 None,
                 Note((Entry(DELETED, stored, stored, client),)),

@@ -7,7 +7,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 
-from authsvc.core.audit import TOKEN_REPLAYED, AuditLog, Entry
+from authsvc.core.audit import TOKEN_REPLAYED, AuditTrail, Entry
 from authsvc.core.clients import Client
 from authsvc.core.errors import (
     InvalidRefreshToken,
@@ -98,7 +98,7 @@ class Sessions:
         store: SessionStore,
         tokens: TokenIssuer,
         users: Users,
-        audit: AuditLog,
+        audit: AuditTrail,
         clock: Clock,
         key: bytes,
         policy: SessionPolicy,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from authsvc.core.audit import Entry, Record
+from authsvc.core.audit import Entry
 from authsvc.core.errors import (
     EmailTaken,
     InvalidToken,
@@ -200,21 +200,13 @@ class FakeTokens:
 
 
 class FakeAudit:
-    """Meets `AuditLog`, and keeps the entries."""
+    """Meets `AuditTrail`, and keeps the entries."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
     def append(self, entry: Entry) -> None:
         self.entries.append(entry)
-
-    def page(
-        self, *, before: int | None, limit: int, user_id: int | None, action: str | None
-    ) -> list[Record]:
-        raise NotImplementedError("no use case reads the audit log")
-
-    def forget_before(self, at: int) -> int:
-        raise NotImplementedError("no use case prunes the audit log")
 
 
 class FakeCaptchaStore:

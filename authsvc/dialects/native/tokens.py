@@ -1,6 +1,5 @@
 """Whose request it is: the access token of a header, or of a cookie."""
 
-from authsvc.core.errors import PermissionDenied
 from authsvc.core.sessions import Identity
 from authsvc.web import cookies
 from authsvc.web.bearer import bearer_token
@@ -18,6 +17,5 @@ def identity() -> Identity:
 
 def administrator() -> Identity:
     who = identity()
-    if who.user.permission < accounts.policy.admin_permission:
-        raise PermissionDenied
+    accounts.require_administrator(who.user)
     return who
