@@ -27,7 +27,7 @@ else
   unexport DATA
 endif
 
-.PHONY: help run admin migrate smoke test test-servers captcha-report lint types imports format lock clean venv venv-dev venv-report tesseract schema named
+.PHONY: help run admin migrate smoke test faults cluster bench bench-scale test-servers captcha-report lint types imports format lock clean venv venv-dev venv-bench venv-report tracing tesseract schema named
 
 help: ## Print this
 	@echo 'make …'
@@ -59,6 +59,20 @@ test: venv-dev ## Run the tests: ARGS="-k captcha"
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then tests/install-servers.sh; fi
 	exec $(PY) -m pytest $(ARGS)
 
+faults: venv-dev ## Kill, freeze and starve what the service stands on, under traffic, and print what came of it
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then tests/install-servers.sh; fi
+	exec $(PY) -m pytest tests/faults $(ARGS)
+
+cluster: venv-dev ## Run two nodes on a Redis Cluster and a Galera cluster, and kill one of each under traffic
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then tests/install-servers.sh; fi
+	exec $(PY) -m pytest tests/cluster $(ARGS)
+
+bench: venv-bench ## Measure what the service holds, in minutes; table and plot in var/bench
+	@exec $(PY) -m tests.bench $(ARGS)
+
+bench-scale: venv-bench ## Measure 1 thousand to 10 million users, and a million requests; takes an hour or so
+	@exec $(PY) -m tests.bench scale $(ARGS)
+
 test-servers: ## Install the servers that the tests use: sudo make test-servers
 	@exec tests/install-servers.sh
 
@@ -86,7 +100,9 @@ lock: venv-dev ## Choose the newest versions that pyproject.toml allows, for eve
 	        --annotation-style line --custom-compile-command 'make lock' "$$@" >/dev/null
 	}
 	compile --output-file config/requirements.lock
-	compile --output-file config/requirements-dev.lock --group dev --constraint config/requirements.lock
+	compile --output-file config/requirements-tracing.lock --extra tracing --constraint config/requirements.lock
+	compile --output-file config/requirements-dev.lock --extra tracing --group dev --constraint config/requirements-tracing.lock
+	compile --output-file config/requirements-bench.lock --extra tracing --group dev --group bench --constraint config/requirements-dev.lock
 	compile --output-file config/requirements-report.lock --group report --constraint config/requirements-dev.lock
 
 clean: ## Remove the environment and the caches; the data stay
@@ -185,6 +201,20 @@ venv-dev: venv
 	if is_made_from requirements-dev.lock; then exit; fi
 	echo 'Adding the tools of the tests to .venv, once …' >&2
 	install_from requirements-dev.lock
+
+venv-bench: venv-dev
+	@$(ENVIRONMENT)
+	if is_made_from requirements-bench.lock; then exit; fi
+	alone
+	if is_made_from requirements-bench.lock; then exit; fi
+	echo 'Adding what the benchmark compares with to .venv, once …' >&2
+	install_from requirements-bench.lock
+
+tracing: venv ## Add to .venv what sends traces (OTEL_EXPORTER_OTLP_ENDPOINT)
+	@$(ENVIRONMENT)
+	if is_made_from requirements-tracing.lock; then exit; fi
+	alone
+	install_from requirements-tracing.lock
 
 venv-report: venv
 	@$(ENVIRONMENT)

@@ -21,6 +21,8 @@ missing_packages() {
 mariadb-server mariadbd mariadb-install-db
 redis-server redis-server
 nginx-light nginx
+faketime faketime
+rsync rsync
 nodejs node
 npm npm
 curl curl
