@@ -27,7 +27,7 @@ else
   unexport DATA
 endif
 
-.PHONY: help run admin migrate smoke test faults cluster bench bench-scale test-servers captcha-report lint types imports format lock clean venv venv-dev venv-bench venv-report tracing tesseract schema named
+.PHONY: help run admin migrate smoke test faults cluster bench bench-scale test-servers captcha-report lint types imports deployment format lock clean venv venv-dev venv-bench venv-report tracing tesseract schema named
 
 help: ## Print this
 	@echo 'make …'
@@ -79,7 +79,7 @@ test-servers: ## Install the servers that the tests use: sudo make test-servers
 captcha-report: tesseract venv-report ## Let machines read the captcha, and print how many they read: COUNT=400 FOLDER=var/captcha
 	@exec $(PY) -m tests.captcha_report $(if $(call given,FOLDER),"$$FOLDER",var/captcha) $(if $(call given,COUNT),"$$COUNT")
 
-lint: imports ## Check the style, and that dependencies point one way
+lint: imports deployment ## Check the style, that dependencies point one way, and what deploys
 	@$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
@@ -88,6 +88,19 @@ types: venv-dev ## Check the types
 
 imports: venv-dev ## Check that dependencies point one way, a part of lint
 	@exec .venv/bin/lint-imports --config setup.cfg
+
+deployment: venv-dev ## Check the Dockerfile, compose.yaml and the systemd unit, a part of lint
+	@.venv/bin/hadolint config/Dockerfile
+	.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec config/compose.yaml
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then tests/install-servers.sh; fi
+	if [ -z "$${CI-}" ] && ! command -v systemd-analyze >/dev/null; then
+	    echo 'config/authsvc.service is not checked: there is no systemd-analyze.' >&2
+	    exit
+	fi
+	unit=$$(mktemp -d)/authsvc.service
+	trap 'rm -r "$${unit%/*}"' EXIT
+	sed "s#/srv/authsvc#$$PWD#g" config/authsvc.service >"$$unit"
+	systemd-analyze verify "$$unit"
 
 format: venv-dev ## Format the code
 	@$(PY) -m ruff check --fix-only --quiet .

@@ -23,6 +23,7 @@ redis-server redis-server
 nginx-light nginx
 faketime faketime
 rsync rsync
+systemd systemd-analyze
 nodejs node
 npm npm
 curl curl

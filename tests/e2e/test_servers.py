@@ -1,7 +1,9 @@
 """The harness itself: servers start, answer, come back from a crash, leave nothing behind."""
 
+import http.client
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,14 @@ from tests.support import binaries, processes
 from tests.support.client import Client
 from tests.support.mariadb import MariaDB
 from tests.support.nginx import Nginx, relocated
-from tests.support.processes import DidNotStart, DidNotStop, Server, free_ports, wait_until
+from tests.support.processes import (
+    HOST,
+    DidNotStart,
+    DidNotStop,
+    Server,
+    free_ports,
+    wait_until,
+)
 from tests.support.redis import RedisServer
 from tests.support.service import ROOT, Service
 
@@ -254,6 +263,23 @@ def test_nginx_runs_with_the_configuration_of_the_repository(
     with Nginx(tmp_path, (echo, echo)) as server:
         for base in (server.first, server.second):
             assert Client(base).post("/echo", {"a": 1}).json() == {"a": 1}
+
+
+def test_nginx_speaks_tls_and_asks_browsers_to_stay_with_it(
+    nginx_binary: str, tmp_path: Path, echo: int
+) -> None:
+    with Nginx(tmp_path, (echo, echo)) as server:
+        trusting = ssl.create_default_context(cafile=str(server.certificate))
+        for port in server.tls_ports:
+            connection = http.client.HTTPSConnection(HOST, port, timeout=5, context=trusting)
+            connection.request("POST", "/echo", b"{}", {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"{}")
+            assert answer.headers["Strict-Transport-Security"] == "max-age=63072000"
+            connection.close()
+        for base in (server.first, server.second):
+            plain = Client(base).post("/echo", {})
+            assert "Strict-Transport-Security" not in plain.headers
 
 
 def test_only_ports_files_and_user_of_a_configuration_are_replaced() -> None:

@@ -4,7 +4,15 @@ import os
 import re
 import signal
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from tests.support.binaries import path_of
 from tests.support.processes import HOST, Server, accepts_tcp, free_ports
@@ -13,6 +21,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "config" / "nginx.conf"
 
 # The numbers that the configuration is written with.
 LISTENS = (8080, 3000)
+TLS_LISTENS = (8443, 3443)
 UPSTREAMS = (18080, 13000)
 
 # Set by us, whatever the file says: process, user and temporary files.
@@ -22,6 +31,7 @@ OURS = re.compile(
 )
 # Moved into our folder; /dev/stdout and the like stay.
 LOGS = re.compile(r"(\b(?:access|error)_log\s+)/(?!dev/)(?:[^\s;/]+/)*")
+CERTIFICATES = re.compile(r"(\bssl_certificate(?:_key)?\s+)/(?:[^\s;/]+/)*")
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -42,10 +52,12 @@ class Nginx(Server):
         self, folder: Path, upstreams: tuple[int, int], config: Path | str = CONFIG
     ) -> None:
         super().__init__(folder.resolve())
-        first, second = free_ports(2)
+        first, second, *tls = free_ports(4)
         self.ports = (first, second)
+        self.tls_ports = (tls[0], tls[1])
         self._source = config if isinstance(config, str) else config.read_text(encoding="utf-8")
-        self._numbers = dict(zip((*LISTENS, *UPSTREAMS), (*self.ports, *upstreams), strict=True))
+        here = (*self.ports, *self.tls_ports, *upstreams)
+        self._numbers = dict(zip((*LISTENS, *TLS_LISTENS, *UPSTREAMS), here, strict=True))
 
     @property
     def first(self) -> str:
@@ -61,6 +73,7 @@ class Nginx(Server):
         super().prepare()
         config = relocated(self._source, self.folder, self._numbers)
         (self.folder / "nginx.conf").write_text(config, encoding="utf-8")
+        self._certify()
 
     def command(self) -> list[str]:
         config = str(self.folder / "nginx.conf")
@@ -77,6 +90,19 @@ class Nginx(Server):
     def is_ready(self) -> bool:
         return all(accepts_tcp(port) for port in self.ports)
 
+    @property
+    def certificate(self) -> Path:
+        """The file of the certificate, which is its own authority."""
+        return self.folder / "fullchain.pem"
+
+    def _certify(self) -> None:
+        if not self.certificate.exists():
+            key = ec.generate_private_key(ec.SECP256R1())
+            (self.folder / "privkey.pem").write_bytes(
+                key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            )
+            self.certificate.write_bytes(_certificate(key).public_bytes(Encoding.PEM))
+
     def log_text(self) -> str:
         """Returns what nginx wrote to its output and to every log in its folder."""
         return "".join(
@@ -85,10 +111,24 @@ class Nginx(Server):
         )
 
 
+def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
+    now = datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))])
+    return (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .sign(key, SHA256())
+    )
+
+
 def relocated(config: str, folder: Path, ports: Mapping[int, int]) -> str:
     """Returns a configuration with other ports, and all that nginx writes moved into a folder."""
     config = OURS.sub("", config)
     config = LOGS.sub(rf"\g<1>{folder}/", config)
+    config = CERTIFICATES.sub(rf"\g<1>{folder}/", config)
     config = _on_loopback(config)
     config = _with_ports(config, ports)
     temporary = "".join(f"\n    {name}_temp_path {folder}/{name};" for name in TEMPORARY)
