@@ -20,7 +20,7 @@ from authsvc.core.profile import Profile
 from authsvc.core.recovery import Recovery, RecoveryPolicy
 from authsvc.core.second_factor import SecondFactor
 from authsvc.core.sessions import SessionPolicy, Sessions
-from authsvc.infra import database, health, pools, redis, runtime
+from authsvc.infra import database, health, pools, redis, runtime, traces
 from authsvc.infra.audit import SqlAuditLog
 from authsvc.infra.captcha_audio import ClipSpeaker
 from authsvc.infra.captcha_image import PillowPainter
@@ -40,6 +40,7 @@ from authsvc.infra.postman import Postman
 from authsvc.infra.proof_of_work import AltchaWork
 from authsvc.infra.sessions import RedisSessions
 from authsvc.infra.signing_keys import SigningKeys
+from authsvc.infra.traces import Tracing
 from authsvc.infra.users import SqlUsers
 from authsvc.infra.vault import Vault
 from authsvc.settings import LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
@@ -97,6 +98,9 @@ def cautions(settings: Settings) -> list[str]:
     anywhere = {
         f"{PREFIX}CAPTCHA_TEST_VALUE is set: it solves every captcha.": settings.captcha_test_value,
         f"{PREFIX}GUESS_LIMIT is off: passwords can be guessed freely.": not settings.guess_limit,
+        f"{traces.ENDPOINT} is set, but no traces are sent: opentelemetry is not installed.": (
+            traces.is_wanted() and not traces.is_installed()
+        ),
     }
     in_production = {
         f"anyone signs up without a captcha through {', '.join(unguarded)}.": unguarded,
@@ -139,10 +143,11 @@ def _join(app: Flask, settings: Settings) -> None:
     client_credentials.install(app, settings.introspection_clients)
     outbox = SqlOutbox()
     metrics = Metrics()
-    cases = _use_cases(app, settings, client, secret, outbox, metrics)
+    tracing = Tracing() if traces.is_wanted() and traces.is_installed() else None
+    cases = _use_cases(app, settings, client, secret, outbox, metrics, tracing)
     app.extensions["authsvc"] = cases
     app.extensions["authsvc-postman"] = _postman(app, settings, cases, outbox)
-    _watch(app, settings, client, metrics)
+    _watch(app, settings, client, metrics, tracing)
 
 
 def _use_cases(
@@ -152,8 +157,11 @@ def _use_cases(
     secret: str,
     outbox: SqlOutbox,
     metrics: Metrics,
+    tracing: Tracing | None,
 ) -> UseCases:
     users, audit, vault, hasher = SqlUsers(), SqlAuditLog(), Vault(secret), _hasher(settings)
+    if tracing is not None:
+        tracing.follow_hashes(hasher)
     keys = SigningKeys(
         vault, settings.jwt_algorithm, time.time, token_lifetime=settings.token_lifetime
     )
@@ -237,7 +245,9 @@ def _postman(app: Flask, settings: Settings, cases: UseCases, outbox: SqlOutbox)
     )
 
 
-def _watch(app: Flask, settings: Settings, client: Redis, metrics: Metrics) -> None:
+def _watch(
+    app: Flask, settings: Settings, client: Redis, metrics: Metrics, tracing: Tracing | None
+) -> None:
     with app.app_context():
         engine = database.db.engine
     checks = health.Database(engine, f"{app.root_path}/migrations")
@@ -253,12 +263,16 @@ def _watch(app: Flask, settings: Settings, client: Redis, metrics: Metrics) -> N
         exposition=metrics.exposition,
         readers=settings.metrics_allow,
     )
-    observing.install(app, settings.trusted_proxies, metrics)
-    app.extensions["authsvc-pool-watch"] = pools.PoolWatch(
+    if tracing is not None:
+        tracing.follow_database(engine)
+        tracing.follow_redis(client)
+    observing.install(app, settings.trusted_proxies, metrics, tracing)
+    watch = pools.PoolWatch(
         lambda: pools.database_connections(engine),
         lambda: pools.redis_connections(client),
         metrics.in_use,
     )
+    app.extensions["authsvc-watchers"] = [watch] if tracing is None else [watch, tracing]
 
 
 def _port(settings: Settings) -> int:

@@ -111,22 +111,24 @@ def child_exit(server, worker):
 
 
 def post_worker_init(worker):
-    """Start the postman; leave Ctrl-C, which the terminal sends to every process, to the master.
+    """Start the postman and the watchers; leave Ctrl-C to the master.
 
-    Its SIGQUIT then stops the worker as SIGTERM does: a second, quicker stop within the first
+    The terminal sends it to every process. The master's SIGQUIT then stops the worker as SIGTERM does: a second, quicker stop within the first
     can wait for a lock that it holds itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, worker.handle_exit)
     worker.wsgi.extensions["authsvc-postman"].start()
-    worker.wsgi.extensions["authsvc-pool-watch"].start()
+    for watcher in worker.wsgi.extensions["authsvc-watchers"]:
+        watcher.start()
 
 
 def worker_exit(server, worker):
-    """Let the letters that are left to another worker."""
+    """Let the letters that are left to another worker; send the last traces."""
     if worker.wsgi is not None:
         worker.wsgi.extensions["authsvc-postman"].stop()
-        worker.wsgi.extensions["authsvc-pool-watch"].stop()
+        for watcher in worker.wsgi.extensions["authsvc-watchers"]:
+            watcher.stop()
 
 
 def on_exit(server):
