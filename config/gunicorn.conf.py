@@ -113,8 +113,8 @@ def child_exit(server, worker):
 def post_worker_init(worker):
     """Start the postman and the watchers; leave Ctrl-C to the master.
 
-    The terminal sends it to every process. The master's SIGQUIT then stops the worker as SIGTERM does: a second, quicker stop within the first
-    can wait for a lock that it holds itself.
+    The terminal sends it to every process. The master's SIGQUIT then stops the worker as
+    SIGTERM does: a second, quicker stop within the first can wait for a lock that it holds itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, worker.handle_exit)
