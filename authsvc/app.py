@@ -20,7 +20,7 @@ from authsvc.core.profile import Profile
 from authsvc.core.recovery import Recovery, RecoveryPolicy
 from authsvc.core.second_factor import SecondFactor
 from authsvc.core.sessions import SessionPolicy, Sessions
-from authsvc.infra import database, redis, runtime
+from authsvc.infra import database, health, pools, redis, runtime, traces
 from authsvc.infra.audit import SqlAuditLog
 from authsvc.infra.captcha_audio import ClipSpeaker
 from authsvc.infra.captcha_image import PillowPainter
@@ -32,6 +32,7 @@ from authsvc.infra.hashing import Argon2Hasher, HashSlots
 from authsvc.infra.jwt import JwtIssuer
 from authsvc.infra.letterhead import Letterhead
 from authsvc.infra.mail import Delivery, FileDelivery, SmtpDelivery
+from authsvc.infra.metrics import Metrics
 from authsvc.infra.one_time_codes import TotpCodes
 from authsvc.infra.outbox import SqlMailTokens, SqlOutbox
 from authsvc.infra.password_strength import ZxcvbnMeter
@@ -39,10 +40,20 @@ from authsvc.infra.postman import Postman
 from authsvc.infra.proof_of_work import AltchaWork
 from authsvc.infra.sessions import RedisSessions
 from authsvc.infra.signing_keys import SigningKeys
+from authsvc.infra.traces import Tracing
 from authsvc.infra.users import SqlUsers
 from authsvc.infra.vault import Vault
 from authsvc.settings import LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
-from authsvc.web import body, client_credentials, cookies, errors, limits, service
+from authsvc.web import (
+    body,
+    client_credentials,
+    cookies,
+    errors,
+    limits,
+    observing,
+    service,
+)
+from authsvc.web import health as web_health
 from authsvc.web.dialect import UseCases
 from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_dialects
 
@@ -87,6 +98,9 @@ def cautions(settings: Settings) -> list[str]:
     anywhere = {
         f"{PREFIX}CAPTCHA_TEST_VALUE is set: it solves every captcha.": settings.captcha_test_value,
         f"{PREFIX}GUESS_LIMIT is off: passwords can be guessed freely.": not settings.guess_limit,
+        f"{traces.ENDPOINT} is set, but no traces are sent: opentelemetry is not installed.": (
+            traces.is_wanted() and not traces.is_installed()
+        ),
     }
     in_production = {
         f"anyone signs up without a captcha through {', '.join(unguarded)}.": unguarded,
@@ -128,22 +142,35 @@ def _join(app: Flask, settings: Settings) -> None:
     cookies.install(app, allowed=settings.cookies, key=_derive(secret, b"csrf"))
     client_credentials.install(app, settings.introspection_clients)
     outbox = SqlOutbox()
-    cases = _use_cases(app, settings, client, secret, outbox)
+    metrics = Metrics()
+    tracing = Tracing() if traces.is_wanted() and traces.is_installed() else None
+    cases = _use_cases(app, settings, client, secret, outbox, metrics, tracing)
     app.extensions["authsvc"] = cases
     app.extensions["authsvc-postman"] = _postman(app, settings, cases, outbox)
+    _watch(app, settings, client, metrics, tracing)
 
 
 def _use_cases(
-    app: Flask, settings: Settings, client: Redis, secret: str, outbox: SqlOutbox
+    app: Flask,
+    settings: Settings,
+    client: Redis,
+    secret: str,
+    outbox: SqlOutbox,
+    metrics: Metrics,
+    tracing: Tracing | None,
 ) -> UseCases:
     users, audit, vault, hasher = SqlUsers(), SqlAuditLog(), Vault(secret), _hasher(settings)
+    if tracing is not None:
+        tracing.follow_hashes(hasher)
     keys = SigningKeys(
         vault, settings.jwt_algorithm, time.time, token_lifetime=settings.token_lifetime
     )
     tokens = JwtIssuer(app, secret, settings.jwt_issuer, time.time, keys)
     key = _derive(secret, b"refresh tokens")
     store, policy = RedisSessions(client), _policy(settings)
-    sessions = Sessions(store, tokens, users, audit, time.time, key, _session_policy(settings))
+    sessions = Sessions(
+        store, tokens, users, audit, time.time, key, _session_policy(settings), metrics
+    )
     rule = PasswordRule(settings.password_min_length, CommonPasswordTable())
     guard = _guard(settings, client)
     codes = TotpCodes(settings.totp_issuer)
@@ -161,7 +188,7 @@ def _use_cases(
     )
     return UseCases(
         accounts=accounts,
-        captchas=_captchas(settings, client, secret),
+        captchas=_captchas(settings, client, secret, metrics),
         sessions=sessions,
         profile=Profile(users, hasher, rule, sessions, guard, policy),
         second_factor=second_factor,
@@ -218,11 +245,41 @@ def _postman(app: Flask, settings: Settings, cases: UseCases, outbox: SqlOutbox)
     )
 
 
+def _watch(
+    app: Flask, settings: Settings, client: Redis, metrics: Metrics, tracing: Tracing | None
+) -> None:
+    with app.app_context():
+        engine = database.db.engine
+    checks = health.Database(engine, f"{app.root_path}/migrations")
+    web_health.install(
+        app,
+        readiness=health.Readiness(
+            {
+                "database": checks.answers,
+                "migrations": checks.is_at_head,
+                "redis": lambda: health.redis_answers(client),
+            }
+        ),
+        exposition=metrics.exposition,
+        readers=settings.metrics_allow,
+    )
+    if tracing is not None:
+        tracing.follow_database(engine)
+        tracing.follow_redis(client)
+    observing.install(app, settings.trusted_proxies, metrics, tracing)
+    watch = pools.PoolWatch(
+        lambda: pools.database_connections(engine),
+        lambda: pools.redis_connections(client),
+        metrics.in_use,
+    )
+    app.extensions["authsvc-watchers"] = [watch] if tracing is None else [watch, tracing]
+
+
 def _port(settings: Settings) -> int:
     return next((port for port in settings.ports if port), 8080)
 
 
-def _captchas(settings: Settings, client: Redis, secret: str) -> Captchas:
+def _captchas(settings: Settings, client: Redis, secret: str, metrics: Metrics) -> Captchas:
     work = AltchaWork(_derive(secret, b"proof of work"), settings.captcha_pow_max_number)
     return Captchas(
         store=RedisCaptchaStore(client),
@@ -237,6 +294,7 @@ def _captchas(settings: Settings, client: Redis, secret: str) -> Captchas:
             required=settings.signup_captcha,
             test_value=settings.captcha_test_value,
         ),
+        events=metrics,
     )
 
 

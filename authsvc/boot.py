@@ -1,6 +1,5 @@
 """From the environment to an application, or to a few plain sentences and exit status 1."""
 
-import logging
 import sys
 from typing import NoReturn
 
@@ -8,24 +7,24 @@ from flask import Flask
 
 from authsvc import cli, settings
 from authsvc.app import create_app
+from authsvc.infra import logs
 from authsvc.infra.embedded import EmbeddedRedisError
 from authsvc.settings import Settings, SettingsError
 
 
 def settings_or_exit() -> Settings:
-    """Return the settings; if they have faults, print them all and exit with status 1."""
+    """Return the settings, with the log set up; print all their faults and exit with status 1."""
     try:
-        return settings.load()
+        chosen = settings.load()
     except SettingsError as error:
         fail(*error.faults)
+    logs.configure(chosen.log_level, chosen.log_format)
+    return chosen
 
 
 def app_or_exit() -> Flask:
     """Return the application; if it cannot be built, say why and exit with status 1."""
     chosen = settings_or_exit()
-    logging.basicConfig(
-        level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     try:
         app = create_app(chosen)
     except SettingsError as error:

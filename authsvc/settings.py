@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from authsvc.infra.letterhead import is_sender
+from authsvc.infra.logs import JSON, LINES
 from authsvc.infra.mail import SmtpServer, parse_smtp_url
 from authsvc.web import mounts
 from authsvc.web.client import UNIX_SOCKET, TrustedProxies
@@ -132,6 +133,13 @@ def _proxies(text: str) -> TrustedProxies:
     return TrustedProxies(networks, UNIX_SOCKET in entries)
 
 
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(entry) for entry in _split(text))
+    except ValueError as error:
+        raise EnvError(f"{error}.") from None
+
+
 def _origins(text: str) -> tuple[str, ...]:
     origins = _split(text)
     for origin in origins:
@@ -186,6 +194,10 @@ def _default_mounts(read: dict[str, Any]) -> str:
 
 def _default_origins(read: dict[str, Any]) -> str:
     return "" if read["env"] == PRODUCTION else LOCAL_ORIGINS
+
+
+def _default_log_format(read: dict[str, Any]) -> str:
+    return JSON if read["env"] == PRODUCTION else LINES
 
 
 def _cores(_: dict[str, Any]) -> int:
@@ -259,6 +271,7 @@ class Settings:
     guess_window: int = _setting("int", 900, validate=_SECONDS)
     guess_longest_wait: int = _setting("int", 900, validate=_SECONDS)
     trusted_proxies: TrustedProxies = _setting("proxies", "")
+    metrics_allow: tuple[IPv4Network | IPv6Network, ...] = _setting("networks", "127.0.0.1, ::1")
     cors_origins: tuple[str, ...] = _setting("origins", _default_origins)
     database_pool_size: int = _setting("int", 8, validate=_AT_LEAST_ONE)
     database_pool_overflow: int = _setting("int", 4, validate=validate.Range(min=0))
@@ -279,6 +292,7 @@ class Settings:
         "info",
         validate=validate.OneOf(["debug", "info", "warning", "error", "critical"]),
     )
+    log_format: str = _setting("str", _default_log_format, validate=validate.OneOf([JSON, LINES]))
 
     @property
     def in_production(self) -> bool:
@@ -331,6 +345,7 @@ def _reader() -> Env:
         ("optional", _optional),
         ("rate", _rate),
         ("proxies", _proxies),
+        ("networks", _networks),
         ("origins", _origins),
         ("clients", _clients),
         ("smtp", _smtp),

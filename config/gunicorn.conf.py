@@ -10,9 +10,12 @@ from pathlib import Path
 
 from authsvc.app import cautions
 from authsvc.boot import fail, settings_or_exit
+from authsvc.infra import metric_files
 from authsvc.infra.embedded import EmbeddedRedis, EmbeddedRedisError
+from authsvc.infra.server_log import ServerLogger
 
 settings = settings_or_exit()
+metric_files.share()
 
 
 def _listen_on():
@@ -51,7 +54,8 @@ forwarder_headers = ""
 control_socket_disable = True
 proc_name = "authsvc"
 loglevel = settings.log_level
-accesslog = "-" if settings.log_level == "debug" else None
+accesslog = None
+logger_class = ServerLogger
 
 embedded_redis = None if settings.redis_url else EmbeddedRedis(settings.data.resolve())
 
@@ -90,21 +94,41 @@ def when_ready(server):
     )
 
 
-def post_worker_init(worker):
-    """Start the postman; leave Ctrl-C, which the terminal sends to every process, to the master.
+def pre_fork(server, worker):
+    """Give the worker a place to count in that no other living one has."""
+    living = (getattr(other, "counts_in", None) for other in server.WORKERS.values())
+    worker.counts_in = metric_files.free_number(living)
 
-    Its SIGQUIT then stops the worker as SIGTERM does: a second, quicker stop within the first
-    can wait for a lock that it holds itself.
+
+def post_fork(server, worker):
+    """Let the worker count in its place."""
+    metric_files.take(worker.counts_in)
+
+
+def child_exit(server, worker):
+    """Forget what ended with the worker."""
+    metric_files.mark_dead(worker.counts_in)
+
+
+def post_worker_init(worker):
+    """Start the postman and the watchers; leave Ctrl-C to the master.
+
+    The terminal sends it to every process. The master's SIGQUIT then stops the worker as
+    SIGTERM does: a second, quicker stop within the first can wait for a lock that it holds itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, worker.handle_exit)
     worker.wsgi.extensions["authsvc-postman"].start()
+    for watcher in worker.wsgi.extensions["authsvc-watchers"]:
+        watcher.start()
 
 
 def worker_exit(server, worker):
-    """Let the letters that are left to another worker."""
+    """Let the letters that are left to another worker; send the last traces."""
     if worker.wsgi is not None:
         worker.wsgi.extensions["authsvc-postman"].stop()
+        for watcher in worker.wsgi.extensions["authsvc-watchers"]:
+            watcher.stop()
 
 
 def on_exit(server):

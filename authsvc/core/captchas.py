@@ -1,7 +1,6 @@
 """Captchas: issued for a purpose, seen or heard, and redeemed once."""
 
 import hmac
-import logging
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from authsvc.core.errors import (
     UnknownCaptcha,
     UnknownLanguage,
 )
+from authsvc.core.events import Events, Uncounted
 from authsvc.core.ports import (
     CaptchaPainter,
     CaptchaSpeaker,
@@ -34,7 +34,6 @@ _ID_BYTES = 16
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _WORK_PREFIX = "pow."
 _WORK_ID = re.compile(r"pow\.[A-Za-z0-9_-]{22}")
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,7 @@ class Captchas:
         clock: the time of day.
         key: what pictures and recordings are derived from; secret.
         policy: what the operator decided.
+        events: counts what happens.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Captchas:
         clock: Clock,
         key: bytes,
         policy: CaptchaPolicy,
+        events: Events | None = None,
     ) -> None:
         self._store = store
         self._painter = painter
@@ -84,6 +85,7 @@ class Captchas:
         self._clock = clock
         self._key = key
         self._policy = policy
+        self._count = (events or Uncounted()).captcha
 
     @property
     def required(self) -> bool:
@@ -107,7 +109,7 @@ class Captchas:
         if wait:
             raise TooManyCaptchas(wait)
         self._store.put(captcha_id, f"{purpose}:{answer}", lifetime)
-        _count("issued")
+        self._count("issued")
         return captcha_id
 
     def image(self, captcha_id: str) -> bytes:
@@ -122,7 +124,7 @@ class Captchas:
             _, _, answer = record.partition(":")
             image = self._painter.paint(answer, self._derive("image", captcha_id, record))
             self._store.keep_image(captcha_id, image)
-            _count("seen")
+            self._count("seen")
         return image
 
     def audio(self, captcha_id: str, language: str) -> bytes:
@@ -137,7 +139,7 @@ class Captchas:
             raise UnknownLanguage
         record, _ = self._look(captcha_id)
         seed = self._derive(f"audio {language}", captcha_id, record)
-        _count("heard")
+        self._count("heard")
         return self._speaker.speak(self._digits(captcha_id, record), seed, language)
 
     def work(self, purpose: str) -> dict[str, object]:
@@ -152,7 +154,7 @@ class Captchas:
             raise ProofOfWorkOff
         captcha_id = _WORK_PREFIX + secrets.token_urlsafe(_ID_BYTES)
         expires_at = int(self._clock()) + self._policy.lifetime
-        _count("issued")
+        self._count("issued")
         puzzle = self._proof_of_work.challenge(captcha_id, purpose, expires_at)
         return {"captchaId": captcha_id, **puzzle}
 
@@ -174,14 +176,14 @@ class Captchas:
             solved = self._redeem_work(captcha_id, answer, purpose)
         else:
             solved = self._redeem_answer(captcha_id, given, purpose, client)
-        _count("solved" if solved else "failed")
+        self._count("solved" if solved else "failed")
         if not solved:
             raise CaptchaRejected
 
     def _redeem_answer(self, captcha_id: str, given: bytes, purpose: str, client: str) -> bool:
         record = self._store.take(captcha_id, client) if _ID.fullmatch(captcha_id) else None
         if record is None:
-            _count("expired")
+            self._count("expired")
             return False
         issued_for, _, answer = record.partition(":")
         spoken = self._digits(captcha_id, record)
@@ -212,7 +214,3 @@ class Captchas:
 
 def _same(given: bytes, expected: str) -> bool:
     return hmac.compare_digest(given, expected.encode())
-
-
-def _count(event: str) -> None:
-    _log.info("captcha %s", event)

@@ -101,7 +101,6 @@ class Attempt:
         self._store = store
         self._name_key = name_key
         self._network = client.network
-        self._request_id = client.request_id
 
     def __enter__(self) -> None:
         self._reservation = self._store.reserve(self._name_key, self._network)
@@ -118,7 +117,7 @@ class Attempt:
         try:
             settle(self._reservation)
         except GuessesUnavailable:
-            _log.warning("[%s] a try that was no wrong guess stays counted", self._request_id)
+            _log.warning("a try that was no wrong guess stays counted")
 
 
 class Guard:

@@ -138,7 +138,7 @@ class Profile:
             )
 
         changed = self._edit(user, decide) or user
-        self._end_sessions(user, client, lambda: self._sessions.survive(identity, changed))
+        self._end_sessions(user, lambda: self._sessions.survive(identity, changed))
 
     def delete(self, identity: Identity, password: str, client: Client) -> None:
         """Delete the account and end all its sessions.
@@ -162,7 +162,7 @@ class Profile:
             )
 
         self._edit(user, decide)
-        self._end_sessions(user, client, lambda: self._sessions.close_all(user.id))
+        self._end_sessions(user, lambda: self._sessions.close_all(user.id))
 
     def _check_address(self, user: User, email: str | None) -> None:
         if email is None or email == user.email:
@@ -215,11 +215,9 @@ class Profile:
         except UnknownUser:
             raise InvalidToken from None
 
-    def _end_sessions(self, user: User, client: Client, end: Callable[[], None]) -> None:
+    def _end_sessions(self, user: User, end: Callable[[], None]) -> None:
         """End sessions that are over already: the user is gone, or is in another epoch."""
         try:
             end()
         except SessionsUnavailable:
-            _log.warning(
-                "[%s] ended sessions of user %d are still stored", client.request_id, user.id
-            )
+            _log.warning("ended sessions of user %d are still stored", user.id)

@@ -180,7 +180,7 @@ class Recovery:
             )
 
         self._edit(proof, decide)
-        self._close_sessions(proof.user_id, client)
+        self._close_sessions(proof.user_id)
 
     def write(self, letter: Letter) -> Mail | None:
         """Return the mail that a letter has become by now; None if nobody is to get one.
@@ -232,15 +232,11 @@ class Recovery:
         except UnknownUser:
             raise InvalidMailToken from None
 
-    def _close_sessions(self, user_id: int, client: Client) -> None:
+    def _close_sessions(self, user_id: int) -> None:
         try:
             self._sessions.close_all(user_id)
         except SessionsUnavailable:
-            _log.warning(
-                "[%s] the sessions of user %d are over, but still stored",
-                client.request_id,
-                user_id,
-            )
+            _log.warning("the sessions of user %d are over, but still stored", user_id)
 
     def _user_of(self, letter: Letter) -> User | None:
         if letter.user_id is not None:

@@ -15,6 +15,7 @@ from authsvc.core.errors import (
     UnknownSession,
     UsersUnavailable,
 )
+from authsvc.core.events import Events, Uncounted
 from authsvc.core.ports import Clock, Session, SessionStore, TokenIssuer, Users
 from authsvc.core.users import User
 
@@ -91,6 +92,7 @@ class Sessions:
         clock: the time of day.
         key: what refresh tokens are derived from; secret.
         policy: what the operator decided.
+        events: counts what happens.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Sessions:
         clock: Clock,
         key: bytes,
         policy: SessionPolicy,
+        events: Events | None = None,
     ) -> None:
         self._store = store
         self._tokens = tokens
@@ -110,6 +113,7 @@ class Sessions:
         self._clock = clock
         self._key = key
         self._policy = policy
+        self._count = (events or Uncounted()).session
 
     def check(self) -> None:
         """Do nothing, if sessions can be opened, inside a transaction too.
@@ -146,6 +150,7 @@ class Sessions:
         longest = policy.longest if renewable else lifetime
         tokens = self._issue(user, session.id, 0 if renewable else None, min(lifetime, longest))
         self._store.open(session, lifetime, longest)
+        self._count("opened")
         return tokens
 
     def refresh(self, refresh_token: str, client: Client) -> Tokens:
@@ -165,6 +170,7 @@ class Sessions:
             user_id, session_id, generation, policy.refresh_lifetime, policy.grace, client
         )
         if renewal.replayed:
+            self._count("replayed")
             self._report(user, session_id, client)
         if renewal.generation is None:
             raise InvalidRefreshToken
@@ -173,6 +179,7 @@ class Sessions:
             user = self._users.by_id(user_id)
         if user is None or user.disabled or user.epoch != renewal.epoch:
             raise InvalidRefreshToken
+        self._count("renewed")
         return self._issue(user, session_id, renewal.generation, renewal.left)
 
     def session_of(self, refresh_token: str) -> str:
@@ -238,7 +245,7 @@ class Sessions:
             UnknownSession: the user has no live session of this id.
             SessionsUnavailable
         """
-        if not self._store.close(user.id, session_id):
+        if not self._end(user.id, session_id):
             raise UnknownSession
 
     def close_own(self, identity: Identity) -> None:
@@ -247,7 +254,7 @@ class Sessions:
         Raises:
             SessionsUnavailable
         """
-        self._store.close(identity.user.id, identity.session_id)
+        self._end(identity.user.id, identity.session_id)
 
     def close_others(self, identity: Identity) -> None:
         """End all sessions of the user but this one.
@@ -255,7 +262,7 @@ class Sessions:
         Raises:
             SessionsUnavailable
         """
-        self._store.close_all(identity.user.id, keep=identity.session_id)
+        self._end_all(identity.user.id, identity.session_id)
 
     def close_all(self, user_id: int) -> None:
         """End all sessions of a user.
@@ -263,7 +270,7 @@ class Sessions:
         Raises:
             SessionsUnavailable
         """
-        self._store.close_all(user_id)
+        self._end_all(user_id)
 
     def survive(self, identity: Identity, user: User) -> None:
         """Let one session go on though the user's epoch has changed, and end all others.
@@ -276,7 +283,7 @@ class Sessions:
             SessionsUnavailable: the session may have ended as well.
         """
         self._store.move(user.id, identity.session_id, user.epoch)
-        self._store.close_all(user.id, keep=identity.session_id)
+        self._end_all(user.id, identity.session_id)
 
     def revoke(self, token: str) -> None:
         """End the session of a genuine access token.
@@ -285,7 +292,17 @@ class Sessions:
             InvalidToken, SessionsUnavailable
         """
         claims = self._tokens.decode(token)
-        self._store.close(claims.user_id, claims.session_id)
+        self._end(claims.user_id, claims.session_id)
+
+    def _end(self, user_id: int, session_id: str) -> bool:
+        ended = self._store.close(user_id, session_id)
+        if ended:
+            self._count("ended")
+        return ended
+
+    def _end_all(self, user_id: int, keep: str | None = None) -> None:
+        self._store.close_all(user_id, keep=keep)
+        self._count("ended")
 
     def _inspect_refresh_token(self, token: str) -> Inspection | None:
         try:
@@ -326,11 +343,7 @@ class Sessions:
         return int(match["user_id"]), match["session_id"], int(match["generation"])
 
     def _report(self, user: User | None, session_id: str, client: Client) -> None:
-        _log.warning(
-            "[%s] an old refresh token came back: session %s has ended",
-            client.request_id,
-            session_id[:8],
-        )
+        _log.warning("an old refresh token came back: session %s has ended", session_id[:8])
         try:
             self._audit.append(Entry(TOKEN_REPLAYED, None, user, client))
         except UsersUnavailable:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from flask import current_app, g, request
+from flask import request
 
 from authsvc.core.clients import Client
 
@@ -13,6 +13,10 @@ Address = IPv4Address | IPv6Address
 
 LANGUAGES = ("en", "zh")
 AGENT_MAX_LENGTH = 256
+CLIENT_ADDRESS = "authsvc.client_address"
+"""Where the environment of a request holds the client's address."""
+REQUEST_ID = "authsvc.request_id"
+"""Where it holds what names the request in the log."""
 UNIX_SOCKET = "unix"
 """How a connection over a unix socket is named among the trusted proxies."""
 
@@ -48,6 +52,10 @@ class TrustedProxies:
                 break
         return _text(nearest)
 
+    def trusts(self, peer: str) -> bool:
+        """Tell whether what this peer says about a request is believed."""
+        return self._trusts(_parse(peer))
+
     def _trusts(self, address: Address | None) -> bool:
         if address is None:
             return self._unix_socket
@@ -56,8 +64,14 @@ class TrustedProxies:
 
 def client_address() -> str:
     """Return the address of the client that sent this request; `unix` for an unnamed socket."""
-    proxies: TrustedProxies = current_app.extensions["authsvc-proxies"]
-    return proxies.client(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""))
+    address: str = request.environ[CLIENT_ADDRESS]
+    return address
+
+
+def client_is_within(networks: Sequence[Network]) -> bool:
+    """Tell whether the client's address is in one of the networks."""
+    address = _parse(client_address())
+    return address is not None and any(address in network for network in networks)
 
 
 def client_network() -> str:
@@ -74,7 +88,7 @@ def client() -> Client:
         address=client_address(),
         network=client_network(),
         user_agent=_printable(request.headers.get("User-Agent", ""))[:AGENT_MAX_LENGTH],
-        request_id=g.request_id,
+        request_id=request.environ[REQUEST_ID],
         language=language(),
     )
 

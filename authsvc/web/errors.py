@@ -4,9 +4,10 @@ import logging
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from flask import Flask, Response, current_app, g, make_response, request
+from flask import Flask, Response, current_app, make_response, request
 from werkzeug.exceptions import (
     BadRequest,
+    Forbidden,
     HTTPException,
     MethodNotAllowed,
     NotFound,
@@ -26,6 +27,7 @@ from authsvc.core.errors import (
 )
 from authsvc.web.dialect import Dialect, ErrorTable
 from authsvc.web.mounts import MountedRequest
+from authsvc.web.observing import note_outcome
 
 __all__ = [
     "BadRequest",
@@ -42,6 +44,7 @@ _log = logging.getLogger(__name__)
 _OWN_ERRORS = ErrorTable(
     {
         BadRequest: (400, "Bad request"),
+        Forbidden: (403, "Forbidden"),
         NotFound: (404, "Not found"),
         MethodNotAllowed: (405, "Method not allowed"),
         RequestEntityTooLarge: (413, "Request too large"),
@@ -67,6 +70,7 @@ def install(app: Flask, dialects: Mapping[str, Dialect]) -> None:
 
 def _answer(error: Exception) -> Response:
     _log_error(error)
+    note_outcome(error)
     mount = request.mount if isinstance(request, MountedRequest) else None
     operation = request.endpoint.rpartition(".")[2] if request.endpoint else None
     if mount is None:
@@ -88,7 +92,7 @@ def _with_headers(response: Response, error: Exception) -> Response:
 
 
 def _log_error(error: Exception) -> None:
-    place = f"[{g.get('request_id')}] {request.method} {quote(request.path)}"
+    place = f"{request.method} {quote(request.path)}"
     if isinstance(error, Unavailable):
         _log.error("%s: %s: %s", place, type(error).__name__, error.__cause__)
     elif isinstance(error, UnknownCaptcha):

@@ -207,6 +207,8 @@ class MountedRequest(Request):
     """A request that knows the mount that owns its path; None for the service's own paths."""
 
     mount: Mount | None = None
+    outcome: str | None = None
+    """What went wrong, in a word, if anything did."""
 
 
 class MountedFlask(Flask):

@@ -1,9 +1,6 @@
-"""What the service answers for itself, and what it adds to every answer."""
+"""What the service answers for itself."""
 
-import secrets
-from http import HTTPStatus
-
-from flask import Blueprint, Flask, Response, g
+from flask import Blueprint, Flask
 from flask.typing import ResponseReturnValue
 
 from authsvc.web.dialect import use_cases
@@ -29,20 +26,5 @@ def publish_keys() -> ResponseReturnValue:
 
 
 def install(app: Flask) -> None:
-    """Serve the service's own paths; name every request and let no answer be stored."""
+    """Serve the service's own paths."""
     app.register_blueprint(service)
-    app.before_request(_name_request)
-    app.after_request(_mark_answer)
-
-
-def _name_request() -> None:
-    g.request_id = secrets.token_hex(8)
-
-
-def _mark_answer(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.get("request_id", "")
-    response.headers.setdefault("Cache-Control", "no-store")
-    if response.status_code == HTTPStatus.NO_CONTENT:
-        response.headers.pop("Content-Type", None)
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    return response

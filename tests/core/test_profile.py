@@ -342,7 +342,7 @@ class TestPassword:
         world.sessions.down = True
         profile.change_password(world.identity, PASSWORD, NEW_PASSWORD, CLIENT)
         assert world.stored().epoch == world.user.epoch + 1
-        assert caplog.messages == [f"[r-1] ended sessions of user {world.user.id} are still stored"]
+        assert caplog.messages == [f"ended sessions of user {world.user.id} are still stored"]
 
 
 class TestDeletion:

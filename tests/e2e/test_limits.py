@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from authsvc.web.client import TrustedProxies, client_network
+from authsvc.web.client import CLIENT_ADDRESS, TrustedProxies, client_network
 from tests.e2e.frontends import (
     ADMIN,
     DIALECTS,
@@ -359,6 +359,6 @@ class TestClientAddress:
         self, peer: str, network: str
     ) -> None:
         app = Flask(__name__, static_folder=None)
-        app.extensions["authsvc-proxies"] = TrustedProxies()
-        with app.test_request_context(environ_base={"REMOTE_ADDR": peer}):
+        address = TrustedProxies().client(peer, "")
+        with app.test_request_context(environ_base={CLIENT_ADDRESS: address}):
             assert client_network() == network

@@ -252,9 +252,11 @@ def test_an_outage_is_logged_with_its_cause_and_the_request_but_no_secret(world:
     answer = world.frontend(TOKEN).log_in("somebody")
     world.mariadb.start()
     request_id = answer.headers["X-Request-ID"]
-    [line] = [line for line in world.service.log_text().splitlines() if request_id in line]
+    lines = [line for line in world.service.log_text().splitlines() if request_id in line]
+    [line, access] = lines
     assert "UsersUnavailable" in line
     assert "POST /api/login" in line
+    assert "outcome=users_unavailable" in access
     assert PASSWORD not in world.service.log_text()
 
 

