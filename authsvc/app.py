@@ -42,7 +42,7 @@ from authsvc.infra.signing_keys import SigningKeys
 from authsvc.infra.users import SqlUsers
 from authsvc.infra.vault import Vault
 from authsvc.settings import LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
-from authsvc.web import body, client_credentials, cookies, errors, limits, service
+from authsvc.web import admission, body, client_credentials, cookies, errors, limits, service
 from authsvc.web.dialect import UseCases
 from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_dialects
 
@@ -128,15 +128,22 @@ def _join(app: Flask, settings: Settings) -> None:
     cookies.install(app, allowed=settings.cookies, key=_derive(secret, b"csrf"))
     client_credentials.install(app, settings.introspection_clients)
     outbox = SqlOutbox()
-    cases = _use_cases(app, settings, client, secret, outbox)
+    hasher = _hasher(settings)
+    admission.install(app, hasher.admission)
+    cases = _use_cases(app, settings, client, secret, outbox, hasher)
     app.extensions["authsvc"] = cases
     app.extensions["authsvc-postman"] = _postman(app, settings, cases, outbox)
 
 
 def _use_cases(
-    app: Flask, settings: Settings, client: Redis, secret: str, outbox: SqlOutbox
+    app: Flask,
+    settings: Settings,
+    client: Redis,
+    secret: str,
+    outbox: SqlOutbox,
+    hasher: Argon2Hasher,
 ) -> UseCases:
-    users, audit, vault, hasher = SqlUsers(), SqlAuditLog(), Vault(secret), _hasher(settings)
+    users, audit, vault = SqlUsers(), SqlAuditLog(), Vault(secret)
     keys = SigningKeys(
         vault, settings.jwt_algorithm, time.time, token_lifetime=settings.token_lifetime
     )
@@ -250,6 +257,7 @@ def _hasher(settings: Settings) -> Argon2Hasher:
         memory_kib=settings.argon2_memory_kib,
         time_cost=settings.argon2_time_cost,
         parallelism=settings.argon2_parallelism,
+        places=settings.hash_queue,
     )
 
 
