@@ -45,6 +45,7 @@ from authsvc.infra.users import SqlUsers
 from authsvc.infra.vault import Vault
 from authsvc.settings import LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
 from authsvc.web import (
+    admission,
     body,
     client_credentials,
     cookies,
@@ -144,7 +145,11 @@ def _join(app: Flask, settings: Settings) -> None:
     outbox = SqlOutbox()
     metrics = Metrics()
     tracing = Tracing() if traces.is_wanted() and traces.is_installed() else None
-    cases = _use_cases(app, settings, client, secret, outbox, metrics, tracing)
+    hasher = _hasher(settings, metrics)
+    if tracing is not None:
+        tracing.follow_hashes(hasher)
+    admission.install(app, hasher.admission)
+    cases = _use_cases(app, settings, client, secret, outbox, metrics, hasher)
     app.extensions["authsvc"] = cases
     app.extensions["authsvc-postman"] = _postman(app, settings, cases, outbox)
     _watch(app, settings, client, metrics, tracing)
@@ -157,11 +162,9 @@ def _use_cases(
     secret: str,
     outbox: SqlOutbox,
     metrics: Metrics,
-    tracing: Tracing | None,
+    hasher: Argon2Hasher,
 ) -> UseCases:
-    users, audit, vault, hasher = SqlUsers(), SqlAuditLog(), Vault(secret), _hasher(settings)
-    if tracing is not None:
-        tracing.follow_hashes(hasher)
+    users, audit, vault = SqlUsers(), SqlAuditLog(), Vault(secret)
     keys = SigningKeys(
         vault, settings.jwt_algorithm, time.time, token_lifetime=settings.token_lifetime
     )
@@ -302,12 +305,14 @@ def _derive(secret: str, purpose: bytes) -> bytes:
     return hmac.digest(secret.encode(), b"authsvc " + purpose, "sha256")
 
 
-def _hasher(settings: Settings) -> Argon2Hasher:
+def _hasher(settings: Settings, metrics: Metrics) -> Argon2Hasher:
     return Argon2Hasher(
         HashSlots(runtime.lock_folder(), settings.hash_slots, settings.hash_wait),
         memory_kib=settings.argon2_memory_kib,
         time_cost=settings.argon2_time_cost,
         parallelism=settings.argon2_parallelism,
+        places=settings.hash_queue,
+        observer=metrics,
     )
 
 

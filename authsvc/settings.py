@@ -255,6 +255,7 @@ class Settings:
     argon2_parallelism: int = _setting("int", 1, validate=_AT_LEAST_ONE)
     hash_slots: int = _setting("int", _cores, validate=_AT_LEAST_ONE)
     hash_wait: float = _setting("float", 5.0, validate=_FRACTION_OF_SECONDS)
+    hash_queue: int = _setting("int", 64, validate=_AT_LEAST_ONE)
     ratelimit_enabled: bool = _setting("bool", True)
     ratelimit_login_pair: str = _setting("rate", "10/minute")
     ratelimit_login: str = _setting("rate", "60/minute")
@@ -284,7 +285,7 @@ class Settings:
     redis_connect_timeout: float = _setting("float", 1.0, validate=_FRACTION_OF_SECONDS)
     redis_timeout: float = _setting("float", 1.0, validate=_FRACTION_OF_SECONDS)
     workers: int = _setting("int", _cores, validate=_AT_LEAST_ONE)
-    threads: int = _setting("int", 8, validate=_AT_LEAST_ONE)
+    threads: int = _setting("int", 80, validate=_AT_LEAST_ONE)
     request_timeout: int = _setting("int", 30, validate=_SECONDS)
     graceful_timeout: int = _setting("int", 30, validate=_SECONDS)
     log_level: str = _setting(

@@ -193,11 +193,12 @@ class Accounts:
             InvalidCredentials, TooManyAttempts, UsersUnavailable, SessionsUnavailable, Overloaded
         """
         key = _key_of(username)
-        with self._guard.attempt(key or username, client):
-            user = self._prove(self._users.by_username_key(key) if key else None, password)
-            if user.totp_on:
-                raise InvalidCredentials
-        return user, self._open(user, password, client, renewable=False).access_token
+        with self._hasher.admission():
+            with self._guard.attempt(key or username, client):
+                user = self._prove(self._users.by_username_key(key) if key else None, password)
+                if user.totp_on:
+                    raise InvalidCredentials
+            return user, self._open(user, password, client, renewable=False).access_token
 
     def log_in_renewably(
         self, login: str, password: str, code: str | None, client: Client
@@ -218,11 +219,12 @@ class Accounts:
             InvalidCredentials, TooManyAttempts, UsersUnavailable, SessionsUnavailable, Overloaded
         """
         key = _key_of(login) or _address_key(login)
-        with self._guard.attempt(key or login, client):
-            user = self._prove(self._users.by_login_key(key) if key else None, password)
-            if user.totp_on:
-                self._ask_code(user, code, client)
-        return user, self._open(user, password, client, renewable=True)
+        with self._hasher.admission():
+            with self._guard.attempt(key or login, client):
+                user = self._prove(self._users.by_login_key(key) if key else None, password)
+                if user.totp_on:
+                    self._ask_code(user, code, client)
+            return user, self._open(user, password, client, renewable=True)
 
     def who_is(self, token: str) -> User:
         """Return the user, as stored now, for whom the token was issued.
@@ -265,13 +267,14 @@ class Accounts:
     def _sign_up(
         self, new_user: NewUser, client: Client, *, renewable: bool
     ) -> tuple[User, Tokens]:
-        self._sessions.check()
-        return self._add(
-            new_user,
-            client,
-            lambda user: self._sessions.open(user, client, renewable=renewable),
-            SIGNED_UP,
-        )
+        with self._hasher.admission():
+            self._sessions.check()
+            return self._add(
+                new_user,
+                client,
+                lambda user: self._sessions.open(user, client, renewable=renewable),
+                SIGNED_UP,
+            )
 
     def _add(
         self,

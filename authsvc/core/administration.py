@@ -202,10 +202,11 @@ class Administration:
             InvalidPassword: the password breaks the rule, whose strictness is not a choice.
             UnknownUser, PermissionDenied, UsersUnavailable, Overloaded
         """
-        user = self.get(user_id)
-        self._require_rank(actor, actor, user)
-        self._rule.check_strict(password, user.username, user.email)
-        password_hash = self._hasher.hash(password)
+        with self._hasher.admission():
+            user = self.get(user_id)
+            self._require_rank(actor, actor, user)
+            self._rule.check_strict(password, user.username, user.email)
+            password_hash = self._hasher.hash(password)
 
         def decide(before: User, now: User | None) -> Change:
             self._require_rank(actor, now, before)

@@ -34,7 +34,11 @@ def confirm_password(
     Raises:
         WrongPassword, TooManyAttempts, SessionsUnavailable, Overloaded
     """
-    with suppress(_ProvesTooLittle), guard.attempt(fold(user.username), client):
+    with (
+        hasher.admission(),
+        suppress(_ProvesTooLittle),
+        guard.attempt(fold(user.username), client),
+    ):
         check_password(hasher, user, password)
         if user.totp_on:
             raise _ProvesTooLittle

@@ -5,6 +5,7 @@ exceptions never pass it.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -149,6 +150,16 @@ class Users(Protocol):
 
 class PasswordHasher(Protocol):
     """Password hashes. Methods that hash can raise `Overloaded`."""
+
+    def admission(self) -> AbstractContextManager[None]:
+        """Keep one place for all that this thread hashes within the block.
+
+        A use case enters it first, so that nothing is spent on what cannot be hashed.
+        Within another admission of the same thread it changes nothing.
+
+        Raises:
+            Overloaded: on entering, at once.
+        """
 
     def hash(self, password: str) -> str:
         """Return a salted hash that tells its own algorithm and parameters."""

@@ -124,8 +124,9 @@ class Profile:
         """
         user = identity.user
         self._rule.check_strict(new, user.username, user.email)
-        self._confirm(user, old, client)
-        new_hash = self._hasher.hash(new)
+        with self._hasher.admission():
+            self._confirm(user, old, client)
+            new_hash = self._hasher.hash(new)
 
         def decide(stored: User, _: User | None) -> Change:
             require_same_password(stored, user)

@@ -156,13 +156,14 @@ class Recovery:
             InvalidMailToken: malformed, expired or used, or its user is gone or disabled.
             InvalidPassword, WeakPassword, UsersUnavailable, Overloaded
         """
-        token_hash, proof = self._look(token, RESET)
-        user = self._users.by_id(proof.user_id)
-        if user is None:
-            raise InvalidMailToken
-        _refuse_other_address(user, proof)
-        self._rule.check_strict(password, user.username, user.email)
-        password_hash = self._hasher.hash(password)
+        with self._hasher.admission():
+            token_hash, proof = self._look(token, RESET)
+            user = self._users.by_id(proof.user_id)
+            if user is None:
+                raise InvalidMailToken
+            _refuse_other_address(user, proof)
+            self._rule.check_strict(password, user.username, user.email)
+            password_hash = self._hasher.hash(password)
 
         def decide(user: User, _: User | None) -> Change:
             _refuse_other_address(user, proof)

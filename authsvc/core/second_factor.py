@@ -160,7 +160,7 @@ class SecondFactor:
                 recovery_codes=(),
             )
 
-        with self._guard.attempt(fold(user.username), client):
+        with self._hasher.admission(), self._guard.attempt(fold(user.username), client):
             check_password(self._hasher, user, password)
             self._edit(user, decide)
 

@@ -21,6 +21,7 @@ from authsvc.core.errors import (
     UsernameTaken,
 )
 from authsvc.core.users import User
+from authsvc.web.admission import hashes
 from authsvc.web.bearer import bearer_token
 from authsvc.web.body import Body, read
 from authsvc.web.client import client
@@ -91,6 +92,7 @@ def success(sentence: str, user: User, token: str) -> dict[str, Any]:
 
 
 @admin.post("/login")
+@hashes
 @limited("login", name_field="username")
 def log_in() -> dict[str, Any]:
     body = read(LOGIN)
@@ -98,6 +100,7 @@ def log_in() -> dict[str, Any]:
 
 
 @admin.post("/register")
+@hashes
 @limited("signup")
 def register() -> tuple[dict[str, Any], int]:
     body = read(REGISTER)

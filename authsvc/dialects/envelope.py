@@ -15,6 +15,7 @@ from authsvc.core.errors import (
     UsernameTaken,
 )
 from authsvc.core.users import User
+from authsvc.web.admission import hashes
 from authsvc.web.body import Body, MalformedBody, read
 from authsvc.web.client import client
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
@@ -98,6 +99,7 @@ def user_of(user: User) -> dict[str, str]:
 
 
 @envelope.post("/register")
+@hashes
 @limited("signup")
 def register() -> dict[str, Any]:
     body = read(REGISTER)
@@ -107,6 +109,7 @@ def register() -> dict[str, Any]:
 
 
 @envelope.post("/login")
+@hashes
 @limited("login", name_field="username")
 def log_in() -> dict[str, Any]:
     body = read(LOGIN)

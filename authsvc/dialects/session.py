@@ -17,6 +17,7 @@ from authsvc.core.errors import (
     TooManyCaptchas,
     UsernameTaken,
 )
+from authsvc.web.admission import hashes
 from authsvc.web.body import Body, read
 from authsvc.web.client import client, client_network
 from authsvc.web.dialect import Dialect, ErrorTable, accounts, captchas
@@ -87,6 +88,7 @@ def failure(_: BaseException, status: int, sentence: str) -> tuple[dict[str, str
 
 
 @login.post("/login")
+@hashes
 @limited("login", name_field="username")
 def log_in() -> dict[str, str]:
     body = read(LOGIN)
@@ -95,6 +97,7 @@ def log_in() -> dict[str, str]:
 
 
 @signup.post("/signup")
+@hashes
 @limited("signup")
 def sign_up() -> dict[str, str]:
     body = read(SIGNUP if captchas.required else SIGNUP_WITHOUT_CAPTCHA)

@@ -15,6 +15,7 @@ from authsvc.core.errors import (
     UsernameTaken,
 )
 from authsvc.core.users import User
+from authsvc.web.admission import hashes
 from authsvc.web.body import Body, read
 from authsvc.web.client import client
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
@@ -78,6 +79,7 @@ def success(user: User, access_token: str) -> dict[str, str]:
 
 
 @token.post("/register")
+@hashes
 @limited("signup")
 def register() -> tuple[dict[str, str], int]:
     body = read(REGISTER)
@@ -86,6 +88,7 @@ def register() -> tuple[dict[str, str], int]:
 
 
 @token.post("/login")
+@hashes
 @limited("login", name_field="username")
 def log_in() -> dict[str, str]:
     body = read(LOGIN)

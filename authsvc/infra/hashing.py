@@ -3,25 +3,21 @@
 Hashes that other software made are verified too, and told apart by their form.
 """
 
-import contextlib
-import fcntl
 import logging
-import os
 import re
 import secrets
-import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from authsvc.core.errors import Overloaded
 from authsvc.infra import foreign_hashes
-from authsvc.infra.redis_supervisor import make_private
+from authsvc.infra.hash_queue import HashObserver, HashQueue, HashSlots, Unobserved
 
-_POLL_SECONDS = 0.002
+__all__ = ["Argon2Hasher", "HashObserver", "HashSlots"]
+
+DEFAULT_PLACES = 64
+"""How many requests of one process may wait or hash."""
 
 _LONGEST_HASH = 255
 _MOST_MEMORY_KIB = 256 * 1024
@@ -36,102 +32,53 @@ _ARGON2 = re.compile(
 _log = logging.getLogger(__name__)
 
 
-class HashSlots:
-    """So many hashes at once, over all processes that share a folder.
-
-    A slot is an advisory lock on a file, so that a process that is killed
-    gives its slot back.
-
-    Args:
-        folder: where the lock files lie; private to the service.
-        count: slots.
-        wait: seconds after which waiting for a slot is given up.
-    """
-
-    def __init__(self, folder: Path, count: int, wait: float) -> None:
-        self._files = [folder / f"hash-slot-{number}" for number in range(count)]
-        self._wait = wait
-        self._own = threading.BoundedSemaphore(count)
-
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
-        """Wait for a slot, and hold it.
-
-        Raises:
-            Overloaded: none came free in time.
-        """
-        deadline = time.monotonic() + self._wait
-        if not self._own.acquire(timeout=self._wait):
-            raise self._overloaded()
-        try:
-            descriptor = self._lock_one(deadline)
-            try:
-                yield
-            finally:
-                os.close(descriptor)
-        finally:
-            self._own.release()
-
-    def _lock_one(self, deadline: float) -> int:
-        while True:
-            for file in self._files:
-                if (descriptor := _try_lock(file)) is not None:
-                    return descriptor
-            if time.monotonic() >= deadline:
-                raise self._overloaded()
-            time.sleep(_POLL_SECONDS)
-
-    def _overloaded(self) -> Overloaded:
-        return Overloaded(retry_after=max(1, round(self._wait)))
-
-
-def _try_lock(file: Path) -> int | None:
-    try:
-        descriptor = _open(file)
-    except FileNotFoundError:  # old temporary folders are cleaned away on some systems
-        make_private(file.parent)
-        descriptor = _open(file)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _open(file: Path) -> int:
-    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
 class Argon2Hasher:
     """Meets `authsvc.core.ports.PasswordHasher` with argon2id.
 
     Args:
         slots: bounds how many hashes are computed at once.
         memory_kib, time_cost, parallelism: argon2's m, t and p.
+        places: how many requests of this process may wait or hash.
+        observer: is told about each hash.
     """
 
     def __init__(
-        self, slots: HashSlots, *, memory_kib: int, time_cost: int, parallelism: int
+        self,
+        slots: HashSlots,
+        *,
+        memory_kib: int,
+        time_cost: int,
+        parallelism: int,
+        places: int = DEFAULT_PLACES,
+        observer: HashObserver | None = None,
     ) -> None:
-        self._slots = slots
+        self._queue = HashQueue(slots, places, observer or Unobserved())
         self._argon2 = PasswordHasher(
             memory_cost=memory_kib, time_cost=time_cost, parallelism=parallelism
         )
         self._decoy = self._argon2.hash(secrets.token_hex(16))
 
+    def admission(self) -> AbstractContextManager[None]:
+        """Keep one place in the queue for all that this thread hashes within the block.
+
+        Raises:
+            Overloaded: on entering, at once.
+        """
+        return self._queue.admission()
+
     def hash(self, password: str) -> str:
         """Return a salted hash that tells its own algorithm and parameters."""
-        with self._slots.hold():
-            return self._argon2.hash(password)
+        return self._queue.run(lambda: self._argon2.hash(password))
 
     def verify(self, password_hash: str, password: str) -> bool:
         """Tell whether the password is the one that was hashed, here or elsewhere."""
-        with self._slots.hold():
-            verify_foreign = foreign_hashes.verifier(password_hash)
-            if verify_foreign is not None:
-                return verify_foreign(password.encode())
-            return self._verify_argon2(password_hash, password)
+        return self._queue.run(lambda: self._verify(password_hash, password))
+
+    def _verify(self, password_hash: str, password: str) -> bool:
+        verify_foreign = foreign_hashes.verifier(password_hash)
+        if verify_foreign is not None:
+            return verify_foreign(password.encode())
+        return self._verify_argon2(password_hash, password)
 
     def _verify_argon2(self, password_hash: str, password: str) -> bool:
         try:

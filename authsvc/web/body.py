@@ -82,6 +82,18 @@ def receive() -> bytes:
         MalformedBody: it is framed wrongly.
         RequestEntityTooLarge: over 64 KiB.
     """
+    if "received" not in g:
+        try:
+            g.received = _receive()
+        except HTTPException as error:
+            g.received = error
+    if isinstance(g.received, HTTPException):
+        raise g.received
+    raw: bytes = g.received
+    return raw
+
+
+def _receive() -> bytes:
     try:
         raw = request.get_data()
     except HTTPException:

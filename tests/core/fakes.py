@@ -4,7 +4,8 @@ import itertools
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -152,6 +153,11 @@ class FakeHasher:
     def __init__(self, cost: int = 1) -> None:
         self.cost = cost
         self.overloaded_at: str | None = None
+
+    @contextmanager
+    def admission(self) -> Iterator[None]:
+        self._work("admission")
+        yield
 
     def hash(self, password: str) -> str:
         self._work("hash")

@@ -1,5 +1,6 @@
 """The use cases of accounts: what each answers, and in which order it does its work."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -168,6 +169,7 @@ def test_a_sign_up_hashes_before_the_transaction_and_opens_the_session_inside_it
 ) -> None:
     user, token = world.accounts.sign_up(world.new_user(), CLIENT)
     assert world.journal == [
+        "hasher.admission",
         "sessions.check",
         "tokens.prepare",
         "hasher.hash",
@@ -199,14 +201,19 @@ def test_a_sign_up_that_finds_no_free_hash_touches_no_user(world: World) -> None
     world.hasher.overloaded_at = "hash"
     with pytest.raises(Overloaded):
         world.accounts.sign_up(world.new_user(), CLIENT)
-    assert world.journal == ["sessions.check", "tokens.prepare", "hasher.hash"]
+    assert world.journal == [
+        "hasher.admission",
+        "sessions.check",
+        "tokens.prepare",
+        "hasher.hash",
+    ]
 
 
 def test_a_sign_up_that_finds_no_store_of_sessions_hashes_nothing(world: World) -> None:
     world.fails["sessions.check"] = SessionsUnavailable()
     with pytest.raises(SessionsUnavailable):
         world.accounts.sign_up(world.new_user(), CLIENT)
-    assert world.journal == ["sessions.check"]
+    assert world.journal == ["hasher.admission", "sessions.check"]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +240,7 @@ def test_a_log_in_looks_up_verifies_and_then_opens_a_session(world: World) -> No
     world.journal.clear()
     found, token = world.accounts.log_in(" ＢＯＢ ", PASSWORD, CLIENT)
     assert world.journal == [
+        "hasher.admission",
         "users.by_username_key",
         "hasher.verify",
         "hasher.needs_rehash",
@@ -248,20 +256,20 @@ def test_a_wrong_password_opens_no_session(world: World) -> None:
     world.journal.clear()
     with pytest.raises(InvalidCredentials):
         world.accounts.log_in("bob", "wrong horse", CLIENT)
-    assert world.journal == ["users.by_username_key", "hasher.verify"]
+    assert world.journal == ["hasher.admission", "users.by_username_key", "hasher.verify"]
 
 
 def test_an_unknown_name_costs_a_decoy_hash(world: World) -> None:
     with pytest.raises(InvalidCredentials):
         world.accounts.log_in("nobody", PASSWORD, CLIENT)
-    assert world.journal == ["users.by_username_key", "hasher.verify_decoy"]
+    assert world.journal == ["hasher.admission", "users.by_username_key", "hasher.verify_decoy"]
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65, "b\x00b", "b\ud800b"])
 def test_a_name_that_nobody_can_have_costs_a_decoy_hash(world: World, name: str) -> None:
     with pytest.raises(InvalidCredentials):
         world.accounts.log_in(name, PASSWORD, CLIENT)
-    assert world.journal == ["hasher.verify_decoy"]
+    assert world.journal == ["hasher.admission", "hasher.verify_decoy"]
 
 
 @pytest.mark.parametrize("password", ["x" * 1025, "密" * 342, "password\ud800"])
@@ -270,7 +278,7 @@ def test_a_password_that_nobody_can_have_costs_a_decoy_hash(world: World, passwo
     world.journal.clear()
     with pytest.raises(InvalidCredentials):
         world.accounts.log_in("bob", password, CLIENT)
-    assert world.journal == ["users.by_username_key", "hasher.verify_decoy"]
+    assert world.journal == ["hasher.admission", "users.by_username_key", "hasher.verify_decoy"]
 
 
 def test_a_password_shorter_than_the_rule_is_simply_wrong_at_log_in(world: World) -> None:
@@ -326,6 +334,21 @@ def test_a_hash_that_cannot_be_renewed_refuses_nobody(
     world.hasher.cost = 2
     world.fails[step] = failure
     assert world.accounts.log_in("bob", PASSWORD, CLIENT)
+
+
+@pytest.mark.parametrize("case", ["log_in", "sign_up"])
+def test_what_cannot_be_hashed_costs_nothing(world: World, case: str) -> None:
+    world.stored()
+    new_user = world.new_user("alice")
+    world.journal.clear()
+    world.hasher.overloaded_at = "admission"
+    tries: dict[str, Callable[[], object]] = {
+        "log_in": lambda: world.accounts.log_in("bob", PASSWORD, CLIENT),
+        "sign_up": lambda: world.accounts.sign_up(new_user, CLIENT),
+    }
+    with pytest.raises(Overloaded):
+        tries[case]()
+    assert world.journal == ["hasher.admission"]
 
 
 @pytest.mark.parametrize(
@@ -525,7 +548,7 @@ def test_a_disabled_user_is_a_wrong_password_at_the_same_cost(world: World) -> N
     world.journal.clear()
     with pytest.raises(InvalidCredentials):
         world.accounts.log_in("bob", PASSWORD, CLIENT)
-    assert world.journal == ["users.by_username_key", "hasher.verify"]
+    assert world.journal == ["hasher.admission", "users.by_username_key", "hasher.verify"]
 
 
 def test_who_must_wait_costs_no_look_up_and_no_hash() -> None:
@@ -537,7 +560,7 @@ def test_who_must_wait_costs_no_look_up_and_no_hash() -> None:
     for name in ("bob", "ＢＯＢ "):
         with pytest.raises(TooManyAttempts):
             world.accounts.log_in(name, PASSWORD, CLIENT)
-    assert world.journal == []
+    assert world.journal == ["hasher.admission"] * 2
 
 
 def test_guesses_are_counted_alike_whether_the_user_exists() -> None:

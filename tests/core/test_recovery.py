@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -97,6 +98,11 @@ class Hasher:
     def __init__(self) -> None:
         self.full = False
         self.hashed: list[str] = []
+
+    def admission(self) -> AbstractContextManager[None]:
+        if self.full:
+            raise Overloaded(5)
+        return nullcontext()
 
     def hash(self, password: str) -> str:
         if self.full:

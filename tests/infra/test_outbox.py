@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,9 @@ def test_pruning_drops_tokens_that_expired_an_hour_ago(tokens: SqlMailTokens, al
 
 class PlainHasher:
     """Hashes that hide nothing."""
+
+    def admission(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def hash(self, password: str) -> str:
         return f"hash of {password}"

@@ -15,6 +15,7 @@ from authsvc.dialects.native.bodies import Flag, StrictBody, choice, text
 from authsvc.dialects.native.shapes import moment, user_shape
 from authsvc.dialects.native.tokens import identity
 from authsvc.web import cookies
+from authsvc.web.admission import hashes
 from authsvc.web.body import read, receive
 from authsvc.web.client import client, client_network
 from authsvc.web.client_credentials import client_is_known, proves_itself_twice
@@ -124,6 +125,7 @@ def close(who: Identity, scope: str) -> None:
 
 
 @session.post("/signup")
+@hashes
 @limited("signup")
 def sign_up() -> ResponseReturnValue:
     body = read(SIGNUP if captchas.required else SIGNUP_WITHOUT_CAPTCHA)
@@ -137,6 +139,7 @@ def sign_up() -> ResponseReturnValue:
 
 
 @session.post("/login")
+@hashes
 @limited("login", name_field="username")
 def log_in() -> Response:
     body = read(LOGIN)
