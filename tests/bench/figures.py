@@ -58,7 +58,8 @@ class Results:
 
     Args:
         figures: the ratios, in the order of the table.
-        layers: operation → layer → CPU microseconds per request.
+        layers: operation → layer → CPU microseconds per request, in the workers.
+        processes: operation → process → the same, in each process.
         counts: operation → what it asks of MariaDB and Redis → how often.
         notes: what else is worth knowing, a sentence each.
         raw: what the figures were computed from.
@@ -66,6 +67,7 @@ class Results:
 
     figures: list[Figure] = field(default_factory=list)
     layers: dict[str, dict[str, float]] = field(default_factory=dict)
+    processes: dict[str, dict[str, float]] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     raw: dict[str, Any] = field(default_factory=dict)

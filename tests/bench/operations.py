@@ -94,7 +94,7 @@ def _ask(
 
 
 def _tell_costs(results: Results, costs: dict[str, list[Cost]]) -> None:
-    results.raw["CPU µs per request, by process"] = {
+    results.processes = {
         name: {
             part: _middle([getattr(cost, part) for cost in measured])
             for part in ("workers", "mariadb", "redis", "generator")

@@ -36,20 +36,22 @@ def _table(results: Results) -> Iterator[str]:
     yield "| --- | ---: | --- | --- | --- |"
     yield from (figure.row() for figure in results.figures)
     if results.layers:
-        yield from ("", *_layers(results.layers))
+        yield from ("", *_costs("in the workers", results.layers, _present(results.layers)))
+        parts = [part for part in next(iter(results.processes.values())) if part != "workers"]
+        yield from ("", *_costs("beside the workers", results.processes, parts))
     if results.counts:
         yield from ("", *_counts(results.counts))
     if results.notes:
         yield from ("", *(f"- {note}" for note in results.notes))
 
 
-def _layers(layers: dict[str, dict[str, float]]) -> Iterator[str]:
-    yield "| CPU µs per request, in the workers | " + " | ".join(layers) + " |"
-    yield "| --- |" + " ---: |" * len(layers)
-    for layer in _present(layers):
-        cells = (f"{found[layer]:.0f}" if layer in found else "" for found in layers.values())
-        yield f"| {layer} | " + " | ".join(cells) + " |"
-    sums = (f"{sum(found.values()):.0f}" for found in layers.values())
+def _costs(where: str, found: dict[str, dict[str, float]], shown: list[str]) -> Iterator[str]:
+    yield f"| CPU µs per request, {where} | " + " | ".join(found) + " |"
+    yield "| --- |" + " ---: |" * len(found)
+    for part in shown:
+        cells = (f"{costs[part]:.0f}" if part in costs else "" for costs in found.values())
+        yield f"| {part} | " + " | ".join(cells) + " |"
+    sums = (f"{sum(costs.get(part, 0) for part in shown):.0f}" for costs in found.values())
     yield "| all | " + " | ".join(sums) + " |"
 
 
