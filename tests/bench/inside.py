@@ -23,7 +23,7 @@ from flask import Flask
 from redis import Redis
 
 from authsvc import settings
-from authsvc.app import create_app
+from authsvc.boot import app_or_exit
 from tests.bench.counts import Counters, CountingProxy
 from tests.bench.stage import PASSWORD, captcha_answer
 from tests.support import mariadb as mariadb_support
@@ -35,14 +35,15 @@ SAMPLE_SECONDS = 0.001
 
 # The innermost frame that one of these describes tells the layer.
 LAYERS = {
-    "Redis round trips": r"/(redis|hiredis)/|/infra/(redis|sessions|guesses|captcha_store)",
+    "Redis round trips": r"/(redis|hiredis)/|/infra/(redis|sessions|guesses|captcha_store|pools)",
     "SQL": r"/(sqlalchemy|pymysql|flask_sqlalchemy)/|/infra/(database|users|user_|notes|sql)",
     "hashing": r"/argon2/|/infra/(hash|foreign_hashes)",
     "JWT": r"/(jwt|flask_jwt_extended)/|/infra/(jwt|signing_keys)",
     "rate limiter": r"/(flask_limiter|limits)/|/authsvc/web/limits|/infra/(rate|limit)",
     "schema": r"/marshmallow/|/authsvc/web/body",
     "JSON": r"/json/",
-    "our hooks": r"/(flask_cors|structlog|prometheus_client)/|/authsvc/(web|app|settings)",
+    "our hooks": r"/(flask_cors|structlog|logging|prometheus_client|opentelemetry)/"
+    r"|/authsvc/(web|app|settings)|/infra/(logs|metric|server_log|traces)",
     "core and dialects": r"/authsvc/(core|dialects)/",
     "Flask: routing, dispatch": r"/(flask|werkzeug|blinker|click|itsdangerous)/",
 }
@@ -236,9 +237,8 @@ def count(arguments: list[str]) -> dict[str, dict[str, int]]:
 
 
 def _application() -> tuple[Flask, Caller]:
-    chosen = settings.load()
-    app = create_app(chosen)
-    return app, Caller(app, chosen.bind[0].port or 0)
+    app = app_or_exit()
+    return app, Caller(app, settings.load().bind[0].port or 0)
 
 
 def main(arguments: list[str]) -> None:

@@ -90,7 +90,6 @@ class Stage:
             "AUTHSVC_REDIS_URL": self.redis.url,
             "AUTHSVC_JWT_SECRET": "benchmark " * 4,
             "AUTHSVC_CORS_ORIGINS": "https://app.example.com",
-            "AUTHSVC_LOG_LEVEL": "warning",
             **raised_limits(),
         }
 
