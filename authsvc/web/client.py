@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from flask import request
@@ -19,6 +20,8 @@ REQUEST_ID = "authsvc.request_id"
 """Where it holds what names the request in the log."""
 UNIX_SOCKET = "unix"
 """How a connection over a unix socket is named among the trusted proxies."""
+
+_ADDRESS_MAX_LENGTH = 64
 
 
 class TrustedProxies:
@@ -76,17 +79,15 @@ def client_is_within(networks: Sequence[Network]) -> bool:
 
 def client_network() -> str:
     """Return what is counted as one client: an IPv4 address, or an IPv6 /64."""
-    address = _parse(client_address())
-    if isinstance(address, IPv6Address):
-        return str(IPv6Network((address, 64), strict=False))
-    return _text(address)
+    return _network(client_address())
 
 
 def client() -> Client:
     """Return the client that sent this request."""
+    address = client_address()
     return Client(
-        address=client_address(),
-        network=client_network(),
+        address=address,
+        network=_network(address),
         user_agent=_printable(request.headers.get("User-Agent", ""))[:AGENT_MAX_LENGTH],
         request_id=request.environ[REQUEST_ID],
         language=language(),
@@ -102,11 +103,25 @@ def language() -> str:
     return LANGUAGES[0]
 
 
+def _network(address: str) -> str:
+    parsed = _parse(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((parsed, 64), strict=False))
+    return _text(parsed)
+
+
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(character for character in text if character.isprintable())
 
 
 def _parse(text: str) -> Address | None:
+    return _parsed(text) if len(text) <= _ADDRESS_MAX_LENGTH else None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Address | None:
     try:
         address = ip_address(text)
     except ValueError:

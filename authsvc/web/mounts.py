@@ -7,8 +7,9 @@ ports, and routing never looks beyond the site that owns the path.
 
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
@@ -106,6 +107,7 @@ class MountTable:
 
     def __init__(self, mounts: Iterable[Mount], ports: Iterable[int | None]) -> None:
         self.mounts = tuple(mounts)
+        self._by_precedence = sorted(self.mounts, key=_precedence, reverse=True)
         self._ports = frozenset(ports)
         for mount in self.mounts:
             if not any(mount.answers_on(port) for port in self._ports):
@@ -116,12 +118,10 @@ class MountTable:
 
         The longest prefix wins; between equal ones, a mount with a port.
         """
-        candidates = [
-            mount
-            for mount in self.mounts
-            if mount.answers_on(port) and _is_under(path, mount.prefix)
-        ]
-        return max(candidates, key=_precedence, default=None)
+        for mount in self._by_precedence:
+            if mount.answers_on(port) and _is_under(path, mount.prefix):
+                return mount
+        return None
 
     def check(self, claims: Iterable[Claim]) -> None:
         """Refuse a table in which a claim cannot be kept.
@@ -163,6 +163,10 @@ def _precedence(mount: Mount) -> tuple[int, bool]:
     return len(mount.prefix), mount.port is not None
 
 
+def _is_own(path: str) -> bool:
+    return path.startswith(OWN_PATHS) and any(_is_under(path, own) for own in OWN_PATHS)
+
+
 def _is_under(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
@@ -197,6 +201,7 @@ def _methods(rule: Rule) -> set[str]:
     return set(rule.methods or ())
 
 
+@cache
 def _label(mount: Mount | None) -> str:
     if mount is None:
         return ""
@@ -221,18 +226,23 @@ class MountedFlask(Flask):
         """Bind a request to the rules of the mount that owns its port and path."""
         if not isinstance(request, MountedRequest):
             return super().create_url_adapter(request)
-        environ = request.environ
-        if not any(_is_under(request.path, own) for own in OWN_PATHS):
-            request.mount = self.mount_table.owner(accepting_port(environ), request.path)
-        return self.url_map.bind(
+        environ, path = request.environ, request.path
+        if not _is_own(path):
+            request.mount = self.mount_table.owner(accepting_port(environ), path)
+        return MapAdapter(  # Map.bind would check that the name is a host's
+            self.url_map,
             server_name="authsvc",
             script_name=environ.get("SCRIPT_NAME") or "/",
             subdomain=_label(request.mount),
             url_scheme=environ["wsgi.url_scheme"],
+            path_info=path,
             default_method=environ["REQUEST_METHOD"],
-            path_info=request.path,
             query_args=environ.get("QUERY_STRING", ""),
         )
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as it is: none here is asynchronous, and none is asked."""
+        return func
 
 
 def accepting_port(environ: Mapping[str, Any]) -> int | None:

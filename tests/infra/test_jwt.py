@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import string
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -566,6 +567,31 @@ class TestForgery:
         ):
             with pytest.raises(InvalidToken):
                 issuer.decode(changed)
+
+    def test_a_genuine_token_in_another_spelling_is_refused(
+        self, issuer: JwtIssuer, clock: FakeClock
+    ) -> None:
+        header, payload, signature = issued(issuer, clock).split(".")
+        # The last of 43 characters stands for four bits: three others mean the same bytes.
+        same_bytes = next(
+            signature[:-1] + last
+            for last in string.ascii_letters + string.digits
+            if last != signature[-1] and unpadded(signature[:-1] + last) == unpadded(signature)
+        )
+        for changed in (
+            f"{header}.{payload}.{same_bytes}",
+            f"{header}.{payload}.{signature}=",
+            f"{header}.{payload}.{signature[:9]}!{signature[9:]}",
+            f"{header}=.{payload}.{signature}",
+            f"{header[:9]}\n{header[9:]}.{payload}.{signature}",
+        ):
+            with pytest.raises(InvalidToken):
+                issuer.decode(changed)
+
+
+def unpadded(segment: str) -> bytes:
+    """Returns what a segment of a token stands for."""
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
 
 
 HEADER = part(b'{"alg":"HS256","typ":"JWT"}')
