@@ -7,7 +7,6 @@ import time
 
 from flask import Flask
 from flask_cors import CORS
-from redis import Redis
 
 from authsvc import dialects
 from authsvc.core.accounts import Accounts, Policy
@@ -37,6 +36,7 @@ from authsvc.infra.outbox import SqlMailTokens, SqlOutbox
 from authsvc.infra.password_strength import ZxcvbnMeter
 from authsvc.infra.postman import Postman
 from authsvc.infra.proof_of_work import AltchaWork
+from authsvc.infra.rate_counters import RedisRateCounters
 from authsvc.infra.sessions import RedisSessions
 from authsvc.infra.signing_keys import SigningKeys
 from authsvc.infra.users import SqlUsers
@@ -119,11 +119,12 @@ def _join(app: Flask, settings: Settings) -> None:
     secret = settings.jwt_secret or runtime.signing_key(data)
     database.install(app, settings.database_url or runtime.sqlite_url(data), _pool(settings))
     client = redis.connect(settings.redis_url or EmbeddedRedis(data).url, _redis_options(settings))
+    redis.install(app, client)
     limits.install(
         app,
         _rates(settings),
         enabled=settings.ratelimit_enabled,
-        connection_pool=client.connection_pool,
+        counters=RedisRateCounters(client),
     )
     cookies.install(app, allowed=settings.cookies, key=_derive(secret, b"csrf"))
     client_credentials.install(app, settings.introspection_clients)
@@ -134,7 +135,7 @@ def _join(app: Flask, settings: Settings) -> None:
 
 
 def _use_cases(
-    app: Flask, settings: Settings, client: Redis, secret: str, outbox: SqlOutbox
+    app: Flask, settings: Settings, client: redis.RedisClient, secret: str, outbox: SqlOutbox
 ) -> UseCases:
     users, audit, vault, hasher = SqlUsers(), SqlAuditLog(), Vault(secret), _hasher(settings)
     keys = SigningKeys(
@@ -191,7 +192,7 @@ def _session_policy(settings: Settings) -> SessionPolicy:
     )
 
 
-def _guard(settings: Settings, client: Redis) -> Guard:
+def _guard(settings: Settings, client: redis.RedisClient) -> Guard:
     policy = GuessPolicy(
         pair=settings.guess_pair,
         address=settings.guess_address,
@@ -222,10 +223,10 @@ def _port(settings: Settings) -> int:
     return next((port for port in settings.ports if port), 8080)
 
 
-def _captchas(settings: Settings, client: Redis, secret: str) -> Captchas:
+def _captchas(settings: Settings, client: redis.RedisClient, secret: str) -> Captchas:
     work = AltchaWork(_derive(secret, b"proof of work"), settings.captcha_pow_max_number)
     return Captchas(
-        store=RedisCaptchaStore(client),
+        store=RedisCaptchaStore(client, settings.captcha_max_live_total),
         painter=PillowPainter(),
         speaker=ClipSpeaker(),
         proof_of_work=work if settings.captcha_pow else None,
