@@ -79,8 +79,8 @@ if not record then
   return false
 end
 redis.call('DEL', KEYS[1], KEYS[2])
-if redis.call('HEXISTS', KEYS[3], ends(left)) == 1 then
-  redis.call('HINCRBY', KEYS[3], ends(left), -1)
+if redis.call('HINCRBY', KEYS[3], ends(left), -1) <= 0 then
+  redis.call('HDEL', KEYS[3], ends(left))
 end
 return record
 """

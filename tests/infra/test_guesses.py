@@ -74,7 +74,8 @@ def client(redis_server: RedisServer) -> Iterator[RedisClient]:
 
 @pytest.fixture
 def server(redis_server: RedisServer) -> Iterator[Any]:
-    """What a test does in the Redis of the whole run behind the store's back."""
+    """What a test does in the Redis of the whole run, emptied, behind the store's back."""
+    redis_server.flush()
     with redis_py.Redis(port=redis_server.port) as server:
         yield server
 
@@ -129,7 +130,7 @@ def verdicts(store: GuessStore, tries: list[tuple[str, str]]) -> "Counter[bool]"
 
 
 @pytest.mark.parametrize(
-    "server",
+    "server_of",
     [
         pytest.param(None, id="fake"),
         pytest.param("redis_server", id="redis", marks=pytest.mark.redis_server),
@@ -137,16 +138,18 @@ def verdicts(store: GuessStore, tries: list[tuple[str, str]]) -> "Counter[bool]"
 )
 class TestGuessStore:
     @pytest.fixture
-    def redis(self, request: pytest.FixtureRequest, server: str | None) -> Any:
-        return None if server is None else request.getfixturevalue("client")
+    def redis(self, request: pytest.FixtureRequest, server_of: str | None) -> Any:
+        return None if server_of is None else request.getfixturevalue("client")
 
     @pytest.fixture
     def clock(self) -> FakeClock:
         return FakeClock()
 
     @pytest.fixture
-    def passing(self, redis: Any, clock: FakeClock) -> Time:
-        return Time(clock, redis)
+    def passing(
+        self, request: pytest.FixtureRequest, server_of: str | None, clock: FakeClock
+    ) -> Time:
+        return Time(clock, None if server_of is None else request.getfixturevalue("server"))
 
     @pytest.fixture
     def policy(self) -> GuessPolicy:
@@ -614,7 +617,7 @@ def test_a_redis_killed_between_a_try_and_its_end_keeps_what_it_wrote(
 
 
 def test_a_full_redis_is_unavailable_and_counts_nothing(
-    redis_server: RedisServer, client: RedisClient, store: RedisGuesses
+    redis_server: RedisServer, server: Any, store: RedisGuesses
 ) -> None:
     fail(store, times=2)
     redis_server.ask("CONFIG SET maxmemory 1")

@@ -71,7 +71,8 @@ def client(redis_server: RedisServer) -> Iterator[RedisClient]:
 
 @pytest.fixture
 def server(redis_server: RedisServer) -> Iterator[Any]:
-    """What a test does in the Redis of the whole run behind the store's back."""
+    """What a test does in the Redis of the whole run, emptied, behind the store's back."""
+    redis_server.flush()
     with redis_py.Redis(port=redis_server.port) as server:
         yield server
 
