@@ -7,7 +7,6 @@ import time
 
 from flask import Flask
 from flask_cors import CORS
-from redis import Redis
 
 from authsvc import dialects
 from authsvc.core.accounts import Accounts, Policy
@@ -38,6 +37,7 @@ from authsvc.infra.outbox import SqlMailTokens, SqlOutbox
 from authsvc.infra.password_strength import ZxcvbnMeter
 from authsvc.infra.postman import Postman
 from authsvc.infra.proof_of_work import AltchaWork
+from authsvc.infra.rate_counters import RedisRateCounters
 from authsvc.infra.sessions import RedisSessions
 from authsvc.infra.signing_keys import SigningKeys
 from authsvc.infra.traces import Tracing
@@ -134,11 +134,12 @@ def _join(app: Flask, settings: Settings) -> None:
     secret = settings.jwt_secret or runtime.signing_key(data)
     database.install(app, settings.database_url or runtime.sqlite_url(data), _pool(settings))
     client = redis.connect(settings.redis_url or EmbeddedRedis(data).url, _redis_options(settings))
+    redis.install(app, client)
     limits.install(
         app,
         _rates(settings),
         enabled=settings.ratelimit_enabled,
-        connection_pool=client.connection_pool,
+        counters=RedisRateCounters(client),
     )
     cookies.install(app, allowed=settings.cookies, key=_derive(secret, b"csrf"))
     client_credentials.install(app, settings.introspection_clients)
@@ -158,7 +159,7 @@ def _join(app: Flask, settings: Settings) -> None:
 def _use_cases(
     app: Flask,
     settings: Settings,
-    client: Redis,
+    client: redis.RedisClient,
     secret: str,
     outbox: SqlOutbox,
     metrics: Metrics,
@@ -221,7 +222,7 @@ def _session_policy(settings: Settings) -> SessionPolicy:
     )
 
 
-def _guard(settings: Settings, client: Redis) -> Guard:
+def _guard(settings: Settings, client: redis.RedisClient) -> Guard:
     policy = GuessPolicy(
         pair=settings.guess_pair,
         address=settings.guess_address,
@@ -249,7 +250,11 @@ def _postman(app: Flask, settings: Settings, cases: UseCases, outbox: SqlOutbox)
 
 
 def _watch(
-    app: Flask, settings: Settings, client: Redis, metrics: Metrics, tracing: Tracing | None
+    app: Flask,
+    settings: Settings,
+    client: redis.RedisClient,
+    metrics: Metrics,
+    tracing: Tracing | None,
 ) -> None:
     with app.app_context():
         engine = database.db.engine
@@ -272,7 +277,7 @@ def _watch(
     observing.install(app, settings.trusted_proxies, metrics, tracing)
     watch = pools.PoolWatch(
         lambda: pools.database_connections(engine),
-        lambda: pools.redis_connections(client),
+        lambda: redis.connections_in_use(client),
         metrics.in_use,
     )
     app.extensions["authsvc-watchers"] = [watch] if tracing is None else [watch, tracing]
@@ -282,10 +287,12 @@ def _port(settings: Settings) -> int:
     return next((port for port in settings.ports if port), 8080)
 
 
-def _captchas(settings: Settings, client: Redis, secret: str, metrics: Metrics) -> Captchas:
+def _captchas(
+    settings: Settings, client: redis.RedisClient, secret: str, metrics: Metrics
+) -> Captchas:
     work = AltchaWork(_derive(secret, b"proof of work"), settings.captcha_pow_max_number)
     return Captchas(
-        store=RedisCaptchaStore(client),
+        store=RedisCaptchaStore(client, settings.captcha_max_live_total),
         painter=PillowPainter(),
         speaker=ClipSpeaker(),
         proof_of_work=work if settings.captcha_pow else None,

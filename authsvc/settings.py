@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from authsvc.infra.letterhead import is_sender
 from authsvc.infra.logs import JSON, LINES
 from authsvc.infra.mail import SmtpServer, parse_smtp_url
+from authsvc.infra.redis_routes import parse_many_servers
 from authsvc.web import mounts
 from authsvc.web.client import UNIX_SOCKET, TrustedProxies
 from authsvc.web.mounts import Mount, MountError
@@ -105,8 +106,15 @@ def _database_url(text: str) -> str | None:
 
 
 def _redis_url(text: str) -> str | None:
-    if text and not _REDIS.fullmatch(text):
-        raise EnvError("must begin with redis://, rediss:// or unix://.")
+    if "+" in text.partition("://")[0]:
+        try:
+            parse_many_servers(text)
+        except ValueError as error:
+            raise EnvError(str(error)) from None
+    elif text and not _REDIS.fullmatch(text):
+        raise EnvError(
+            "must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://."
+        )
     return text or None
 
 
@@ -244,6 +252,7 @@ class Settings:
     signup_captcha: bool = _setting("bool", True)
     captcha_lifetime: int = _setting("int", 300, validate=_SECONDS)
     captcha_max_live: int = _setting("int", 1000, validate=_AT_LEAST_ONE)
+    captcha_max_live_total: int = _setting("int", 100_000, validate=_AT_LEAST_ONE)
     captcha_pow: bool = _setting("bool", False)
     captcha_pow_max_number: int = _setting("int", 100_000, validate=validate.Range(min=1000))
     captcha_test_value: str | None = _setting("optional", "", secret=True)

@@ -9,7 +9,6 @@ from authsvc.core.errors import (
     CaptchaRejected,
     InvalidCaptchaAnswer,
     ProofOfWorkOff,
-    TooManyCaptchas,
     UnknownCaptcha,
     UnknownLanguage,
 )
@@ -100,15 +99,14 @@ class Captchas:
 
         Raises:
             TooManyCaptchas: the client holds as many as it may.
+            Overloaded: all clients together do.
             CaptchasUnavailable
         """
         captcha_id = secrets.token_urlsafe(_ID_BYTES)
         answer = "".join(secrets.choice(ALPHABET) for _ in range(secrets.choice(LENGTHS)))
-        lifetime = self._policy.lifetime
-        wait = self._store.reserve(captcha_id, client, lifetime, self._policy.most_live)
-        if wait:
-            raise TooManyCaptchas(wait)
-        self._store.put(captcha_id, f"{purpose}:{answer}", lifetime)
+        policy = self._policy
+        record = f"{purpose}:{answer}"
+        self._store.put(captcha_id, record, client, policy.lifetime, policy.most_live)
         self._count("issued")
         return captcha_id
 
@@ -117,6 +115,7 @@ class Captchas:
 
         Raises:
             UnknownCaptcha: no live captcha has this id.
+            Overloaded: too many pictures are being drawn.
             CaptchasUnavailable
         """
         record, image = self._look(captcha_id)

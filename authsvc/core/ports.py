@@ -358,15 +358,13 @@ class SessionStore(Protocol):
 class CaptchaStore(Protocol):
     """The live captchas. Every method can raise `CaptchasUnavailable`."""
 
-    def reserve(self, captcha_id: str, client: str, lifetime: int, most: int) -> int:
-        """Count a captcha among the client's live ones, of which there are `most` at the most.
+    def put(self, captcha_id: str, record: str, client: str, lifetime: int, most: int) -> None:
+        """Keep what is known of a captcha for `lifetime` seconds.
 
-        Returns:
-            0 if there was room; else the seconds until there is.
+        Raises:
+            TooManyCaptchas: the client holds `most` already; nothing was kept.
+            Overloaded: too many live, whoever asked for them; nothing was kept.
         """
-
-    def put(self, captcha_id: str, record: str, lifetime: int) -> None:
-        """Keep what is known of a captcha for `lifetime` seconds."""
 
     def look(self, captcha_id: str) -> tuple[str | None, bytes | None]:
         """Return the record, if the captcha is live, and its image, if one was kept."""
@@ -417,3 +415,30 @@ class ProofOfWork(Protocol):
 
     def check(self, payload: str, captcha_id: str, purpose: str, now: float) -> Work | None:
         """Return the work done, if the payload solves a puzzle of ours of this id and purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rate: `most` requests within `seconds`, under a name that is counted by itself."""
+
+    name: str
+    most: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The requests of a window so far, and when it ends, in seconds since the epoch."""
+
+    count: int
+    ends_at: float
+
+
+class RateCounters(Protocol):
+    """The counters behind the rate limits."""
+
+    def count(self, client: str, windows: Sequence[Window]) -> list[Counted]:
+        """Count a request of a client in each window, up to the first that is full.
+
+        It is counted in any case, somewhere. Nothing is raised.
+        """

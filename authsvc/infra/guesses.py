@@ -7,13 +7,10 @@ alone, so that a try which is removed has left no trace.
 
 import hashlib
 import secrets
-from typing import cast
-
-from redis import Redis
 
 from authsvc.core.errors import GuessesUnavailable, TooManyAttempts
 from authsvc.core.guessing import KNOWN_FOR, GuessPolicy, Reservation
-from authsvc.infra.redis import translated
+from authsvc.infra.redis import RedisClient, translated
 
 # Unless the try is counted, nothing is written: a full Redis refuses only what begins to write
 # with what takes room. Times are in milliseconds.
@@ -85,9 +82,14 @@ end
 
 
 class RedisGuesses:
-    """Meets `authsvc.core.guessing.GuessStore`."""
+    """Meets `authsvc.core.guessing.GuessStore`.
 
-    def __init__(self, client: Redis, policy: GuessPolicy) -> None:
+    How a try ended travels with the next thing that the request does in Redis. If that fails,
+    a line in the log says so: the try stays counted.
+    """
+
+    def __init__(self, client: RedisClient, policy: GuessPolicy) -> None:
+        self._client = client
         self._policy = policy
         self._reserve = client.register_script(_RESERVE)
         self._succeed = client.register_script(_SUCCEED)
@@ -102,7 +104,7 @@ class RedisGuesses:
         limits = (policy.pair, policy.address, policy.name)
         arguments: list[str | int] = [reservation.id, *milliseconds, policy.doublings, *limits]
         with translated(GuessesUnavailable):
-            wait = cast(int, self._reserve(_keys(reservation), arguments))
+            wait: int = self._client.one(self._reserve.call(_keys(reservation), arguments))
         if wait:
             raise TooManyAttempts(wait)
         return reservation
@@ -110,12 +112,12 @@ class RedisGuesses:
     def succeed(self, reservation: Reservation) -> None:
         """Take back a try, forget all others of its pair, and make the network known."""
         with translated(GuessesUnavailable):
-            self._succeed(_keys(reservation), [reservation.id, KNOWN_FOR])
+            self._client.later(self._succeed.call(_keys(reservation), [reservation.id, KNOWN_FOR]))
 
     def excuse(self, reservation: Reservation) -> None:
         """Take back a try, as if it had never been counted."""
         with translated(GuessesUnavailable):
-            self._excuse(_keys(reservation), [reservation.id])
+            self._client.later(self._excuse.call(_keys(reservation), [reservation.id]))
 
 
 def _keys(reservation: Reservation) -> list[str]:

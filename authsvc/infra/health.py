@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from alembic.script import ScriptDirectory
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
+
+from authsvc.infra.redis import RedisClient
 
 OK, DOWN, BEHIND, TIMED_OUT = "ok", "down", "behind", "timed out"
 PATIENCE = 1.0
@@ -128,7 +129,7 @@ def _versions(connection: Connection) -> set[str]:
     return set(connection.exec_driver_sql(f"SELECT version_num FROM {_VERSIONS}").scalars())  # noqa: S608
 
 
-def redis_answers(client: Redis) -> str:
+def redis_answers(client: RedisClient) -> str:
     """Check that Redis answers; of its connections one is taken, if one is free in time."""
     try:
         client.ping()

@@ -2,9 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
-from redis import Redis
 from sqlalchemy import Engine
 from sqlalchemy.pool import QueuePool
 
@@ -15,25 +13,6 @@ def database_connections(engine: Engine) -> int:
     """Return how many connections are lent out."""
     pool = engine.pool
     return pool.checkedout() if isinstance(pool, QueuePool) else 0
-
-
-def redis_connections(client: Redis) -> int:
-    """Return how many connections are lent out; of a cluster's client, to all nodes together."""
-    return sum(_lent(pool) for pool in _pools(client))
-
-
-def _pools(client: Any) -> list[Any]:
-    if hasattr(client, "connection_pool"):
-        return [client.connection_pool]
-    nodes = [node.redis_connection for node in client.get_nodes()]
-    return [node.connection_pool for node in nodes if node is not None]
-
-
-def _lent(pool: Any) -> int:
-    for count, state in pool.get_connection_count():
-        if "used" in state.values():
-            return int(count)
-    return 0
 
 
 class PoolWatch:

@@ -5,12 +5,10 @@ All keys of a user share a slot of Redis Cluster. Times are Redis' own, in milli
 
 from typing import Any
 
-from redis import Redis
-
 from authsvc.core.clients import Client
 from authsvc.core.errors import SessionsUnavailable
 from authsvc.core.ports import Renewal, Session
-from authsvc.infra.redis import translated
+from authsvc.infra.redis import Call, RedisClient, translated
 
 MOST_SESSIONS = 500
 """Live sessions of one user; one more ends the older one that would have ended first."""
@@ -113,7 +111,7 @@ return sessions
 class RedisSessions:
     """Meets `authsvc.core.ports.SessionStore`."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: RedisClient) -> None:
         self._client = client
         self._open = client.register_script(_OPEN)
         self._touch = client.register_script(_TOUCH)
@@ -125,19 +123,21 @@ class RedisSessions:
     def check(self) -> None:
         """Do nothing, if the store answers."""
         with translated(SessionsUnavailable):
-            self._client.ping()
+            self._client.check()
 
     def open(self, session: Session, lifetime: int, longest: int) -> None:
         """Keep a session, in its first generation."""
         told = (session.id, lifetime * 1000, longest * 1000, session.epoch)
         who = (session.address, session.user_agent, MOST_SESSIONS, _prefix(session.user_id))
         with translated(SessionsUnavailable):
-            self._open(_keys(session.user_id, session.id), [*told, *who])
+            self._client.one(self._open.call(_keys(session.user_id, session.id), [*told, *who]))
 
     def touch(self, user_id: int, session_id: str) -> int | None:
         """Return a live session's epoch, and mark the session as used now."""
         with translated(SessionsUnavailable):
-            epoch = self._touch([_key(user_id, session_id)], [_USED_WITHIN_MS])
+            epoch = self._client.one(
+                self._touch.call([_key(user_id, session_id)], [_USED_WITHIN_MS])
+            )
         return None if epoch is None else int(epoch)
 
     def renew(
@@ -152,8 +152,10 @@ class RedisSessions:
         """Replace a generation by the next, in one indivisible step."""
         told = (session_id, generation, lifetime * 1000, grace * 1000)
         with translated(SessionsUnavailable):
-            newest, epoch, left = self._renew(
-                _keys(user_id, session_id), [*told, client.address, client.user_agent]
+            newest, epoch, left = self._client.one(
+                self._renew.call(
+                    _keys(user_id, session_id), [*told, client.address, client.user_agent]
+                )
             )
         if newest in (_ENDED, _REPLAYED):
             return Renewal(None, replayed=newest == _REPLAYED)
@@ -162,10 +164,10 @@ class RedisSessions:
     def look(self, user_id: int, session_id: str) -> Renewal:
         """Return what using the newest generation would begin from, and change nothing."""
         key = _key(user_id, session_id)
-        with translated(SessionsUnavailable), self._client.pipeline(transaction=False) as pipeline:
-            pipeline.hmget(key, ["generation", "epoch"])
-            pipeline.pttl(key)
-            (generation, epoch), left = pipeline.execute()
+        with translated(SessionsUnavailable):
+            (generation, epoch), left = self._client.run(
+                Call(("HMGET", key, "generation", "epoch"), key), Call(("PTTL", key), key)
+            )
         if generation is None:
             return Renewal(None)
         return Renewal(int(generation), epoch=int(epoch), left=_seconds(left))
@@ -173,26 +175,28 @@ class RedisSessions:
     def move(self, user_id: int, session_id: str, epoch: int) -> None:
         """Let a live session go on in another epoch."""
         with translated(SessionsUnavailable):
-            self._move([_key(user_id, session_id)], [epoch])
+            self._client.one(self._move.call([_key(user_id, session_id)], [epoch]))
 
     def close(self, user_id: int, session_id: str) -> bool:
         """End a session now; tell whether it was live."""
         key, index = _keys(user_id, session_id)
-        with translated(SessionsUnavailable), self._client.pipeline(transaction=False) as pipeline:
-            pipeline.delete(key)
-            pipeline.zrem(index, session_id)
-            deleted, _ = pipeline.execute()
+        with translated(SessionsUnavailable):
+            deleted, _ = self._client.run(
+                Call(("DEL", key), key), Call(("ZREM", index, session_id), index)
+            )
         return bool(deleted)
 
     def close_all(self, user_id: int, keep: str | None = None) -> None:
         """End all sessions of a user, but one."""
         with translated(SessionsUnavailable):
-            self._close_all([_index(user_id)], [_prefix(user_id), keep or ""])
+            self._client.one(
+                self._close_all.call([_index(user_id)], [_prefix(user_id), keep or ""])
+            )
 
     def of(self, user_id: int) -> list[Session]:
         """Return the user's live sessions, the newest first."""
         with translated(SessionsUnavailable):
-            rows = self._of([_index(user_id)], [_prefix(user_id)])
+            rows = self._client.one(self._of.call([_index(user_id)], [_prefix(user_id)]))
         rows.sort(key=_created, reverse=True)
         return [_session(user_id, row) for row in rows]
 

@@ -92,16 +92,8 @@ class Tracing:
             self._follow(hasher, method, lambda _: ("hash", SpanKind.INTERNAL, {}))
 
     def follow_redis(self, client: Any) -> None:
-        """Follow every command of this client, by its name alone."""
-        self._follow(client, "execute_command", lambda args: _command(str(args[0])))
-        plain = client.pipeline
-
-        def pipeline(*args: Any, **options: Any) -> Any:
-            made = plain(*args, **options)
-            self._follow(made, "execute", lambda _: _command("PIPELINE"))
-            return made
-
-        client.pipeline = pipeline
+        """Follow every round trip of this client, by the names of its commands alone."""
+        self._follow(client, "run", lambda calls: _commands([call.words[0] for call in calls]))
 
     def follow_database(self, engine: Engine) -> None:
         """Follow every statement of this engine, by its text without parameters."""
@@ -223,9 +215,10 @@ def _is_followed() -> bool:
     return get_current_span().get_span_context().is_valid
 
 
-def _command(name: str) -> tuple[Any, ...]:
+def _commands(names: list[str]) -> tuple[Any, ...]:
     from opentelemetry.trace import SpanKind
 
+    name = names[0] if len(names) == 1 else "PIPELINE"
     return name, SpanKind.CLIENT, {"db.system.name": "redis", "db.operation.name": name}
 
 

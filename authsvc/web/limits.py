@@ -1,17 +1,25 @@
 """Rate limits: a page marks its views, one limiter counts for all dialects together."""
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, TypeVar
 
 from flask import Flask, Response, g
 from flask_limiter import Limiter
+from limits import parse_many
+from limits.storage import Storage
 
 from authsvc.core.errors import InvalidUsername
+from authsvc.core.ports import Counted, RateCounters, Window
 from authsvc.core.users import fold, normalise_username
 from authsvc.web import body
 from authsvc.web.client import client_network
+
+_SCHEME = "counted-before"
+_PREFIX = "authsvc"
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -60,14 +68,14 @@ def limited(rate: str, *, scope: str = "", name_field: str | None = None) -> Cal
     return mark
 
 
-def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) -> None:
-    """Count every marked view of the application, in Redis, or in memory while Redis is down.
+def install(app: Flask, rates: Rates, *, enabled: bool, counters: RateCounters) -> None:
+    """Count every marked view of the application.
 
     Args:
         app: its views have all been registered.
         rates: how often an address may do what.
         enabled: off, nothing is counted.
-        connection_pool: where the connections to Redis come from.
+        counters: where requests are counted.
     """
     if not enabled:
         return
@@ -76,20 +84,53 @@ def install(app: Flask, rates: Rates, *, enabled: bool, connection_pool: Any) ->
         key_func=client_network,
         app=app,
         headers_enabled=True,
-        in_memory_fallback_enabled=True,
-        # Of the requests that find Redis down at one moment, only one falls back: the others fail.
-        swallow_errors=True,
-        key_prefix="authsvc:limit",
-        storage_uri="redis://",
-        storage_options={"connection_pool": connection_pool},
+        key_prefix=_PREFIX,
+        storage_uri=f"{_SCHEME}://",
     )
     app.after_request(_keep_wait)  # the first
     counted: dict[Callable[..., Any], Callable[..., Any]] = {}
     for endpoint, view in app.view_functions.items():
         if hasattr(view, "limited"):
             if view not in counted:
-                counted[view] = _count(limiter, rates, view, view.limited)
+                counted[view] = _count(limiter, counters, rates, view)
             app.view_functions[endpoint] = counted[view]
+
+
+class CountedBefore(Storage):
+    """What Flask-Limiter reads instead of a storage: what was counted just before it asks.
+
+    It would ask once for each limit, and twice again for each header. A limit that was not
+    counted, as another one is full, has nothing.
+    """
+
+    STORAGE_SCHEME = [_SCHEME]
+
+    @property
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
+        return ()
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        return self.get(key)
+
+    def get(self, key: str) -> int:
+        return _counts()[key].count if key in _counts() else 0
+
+    def get_expiry(self, key: str) -> float:
+        return _counts()[key].ends_at if key in _counts() else time.time()
+
+    def check(self) -> bool:
+        return True
+
+    def reset(self) -> int | None:
+        return None
+
+    def clear(self, key: str) -> None:
+        _counts().pop(key, None)
+
+
+def _counts() -> dict[str, Counted]:
+    counts: dict[str, Counted] = g.setdefault("counts", {})
+    return counts
 
 
 def _keep_wait(response: Response) -> Response:
@@ -111,20 +152,66 @@ def _ask_to_wait_only_when_refused(response: Response) -> Response:
     return response
 
 
-def _count(limiter: Limiter, rates: Rates, view: Callable[..., Any], mark: _Mark) -> Any:
+def _count(limiter: Limiter, counters: RateCounters, rates: Rates, view: Callable[..., Any]) -> Any:
+    mark: _Mark = view.limited  # type: ignore[attr-defined]
+    limits = [_Limit(getattr(rates, mark.rate), mark.scope, client_network)]
     if mark.name_field is not None:  # first: the answer's headers tell of the first limit
-        pair = f"{mark.rate}_pair"
-        view = limiter.shared_limit(
-            getattr(rates, pair),
-            scope=f"{mark.scope}_pair",
-            key_func=lambda: f"{client_network()} {_name_key(mark.name_field)}",
-            exempt_when=lambda: _name_key(mark.name_field) is None,
-        )(view)
-    return limiter.shared_limit(getattr(rates, mark.rate), scope=mark.scope)(view)
+        pair = f"{mark.scope}_pair"
+        limits.insert(0, _Limit(getattr(rates, f"{mark.rate}_pair"), pair, _pair(mark.name_field)))
+    limited_view = view
+    for limit in limits:
+        limited_view = limiter.shared_limit(
+            limit.rate,
+            scope=limit.scope,
+            key_func=limit.key,
+            exempt_when=limit.exempts,
+        )(limited_view)
+
+    @wraps(view)
+    def counted_view(*args: Any, **arguments: Any) -> Any:
+        windows = [window for limit in limits for window in limit.windows()]
+        windows.sort(key=lambda window: window.seconds)
+        counts = counters.count(client_network(), windows)
+        _counts().update(zip((window.name for window in windows), counts, strict=False))
+        return limited_view(*args, **arguments)
+
+    return counted_view
 
 
-def _name_key(field: str | None) -> str | None:
-    name = body.peek(field) if field else None
+class _Limit:
+    """One limit of a view. `key` tells who is counted; nothing, if nobody is."""
+
+    def __init__(self, rate: str, scope: str, key: Callable[[], str]) -> None:
+        self.rate, self.scope, self.key = rate, scope, key
+        self._items = parse_many(rate)
+
+    def exempts(self) -> bool:
+        """Tell whether it does not count the request that is being answered."""
+        return not self.key()
+
+    def windows(self) -> list[Window]:
+        """Return what a request is counted in, under the names that Flask-Limiter gives it."""
+        key = self.key()
+        items = [] if self.exempts() else self._items
+        return [
+            Window(item.key_for(_PREFIX, key, self.scope), item.amount, item.get_expiry())
+            for item in items
+        ]
+
+
+def _pair(field: str) -> Callable[[], str]:
+    def key() -> str:
+        if "pair" not in g:
+            name = _name_key(field)
+            g.pair = "" if name is None else f"{client_network()} {name}"
+        pair: str = g.pair
+        return pair
+
+    return key
+
+
+def _name_key(field: str) -> str | None:
+    name = body.peek(field)
     if name is None:
         return None
     try:

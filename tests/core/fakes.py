@@ -14,6 +14,7 @@ from authsvc.core.errors import (
     EmailTaken,
     InvalidToken,
     Overloaded,
+    TooManyCaptchas,
     UnknownUser,
     UsernameTaken,
 )
@@ -218,26 +219,26 @@ class FakeAudit:
 class FakeCaptchaStore:
     """Meets `CaptchaStore`."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: FakeClock, most_live: int = 100_000) -> None:
         self._clock = clock
+        self._most_live = most_live
         self._records = Expiring(clock)
         self._used = Expiring(clock)
         self._live: dict[str, dict[str, float]] = {}
         self._images: dict[str, bytes] = {}
         self._lock = threading.Lock()
 
-    def reserve(self, captcha_id: str, client: str, lifetime: int, most: int) -> int:
+    def put(self, captcha_id: str, record: str, client: str, lifetime: int, most: int) -> None:
         with self._lock:
             live, now = self._live.setdefault(client, {}), self._clock()
             for ended in [held for held, ends in live.items() if ends <= now]:
                 del live[ended]
             if len(live) >= most:
-                return math.ceil(min(live.values()) - now)
+                raise TooManyCaptchas(math.ceil(min(live.values()) - now))
+            if sum(len(held) for held in self._live.values()) >= self._most_live:
+                raise Overloaded(1)
             live[captcha_id] = now + lifetime
-            return 0
-
-    def put(self, captcha_id: str, record: str, lifetime: int) -> None:
-        self._records.put(captcha_id, record, lifetime)
+            self._records.put(captcha_id, record, lifetime)
 
     def look(self, captcha_id: str) -> tuple[str | None, bytes | None]:
         record = self._records.get(captcha_id)

@@ -185,22 +185,22 @@ def test_an_image_that_was_not_kept_is_painted_the_same_again(world: World) -> N
     first = world.captchas.image(captcha_id)
     answer = world.answer(captcha_id)
     world.store.take(captcha_id, CLIENT)
-    world.store.put(captcha_id, f"{SIGN_UP}:{answer}", LIFETIME)
+    world.store.put(captcha_id, f"{SIGN_UP}:{answer}", CLIENT, LIFETIME, 9)
     assert world.captchas.image(captcha_id) == first
     assert world.journal.count("painter.paint") == 2
 
 
 def test_two_captchas_with_one_answer_look_different(world: World) -> None:
     one, other = world.issue(), world.issue()
-    world.store.put(one, f"{SIGN_UP}:ABCDE", LIFETIME)
-    world.store.put(other, f"{SIGN_UP}:ABCDE", LIFETIME)
+    world.store.put(one, f"{SIGN_UP}:ABCDE", CLIENT, LIFETIME, 9)
+    world.store.put(other, f"{SIGN_UP}:ABCDE", CLIENT, LIFETIME, 9)
     assert world.captchas.image(one) != world.captchas.image(other)
 
 
 def test_an_image_cannot_be_painted_without_the_drawing_key(world: World) -> None:
     other = World(key=b"another")
     captcha_id = world.issue()
-    other.store.put(captcha_id, f"{SIGN_UP}:{world.answer(captcha_id)}", LIFETIME)
+    other.store.put(captcha_id, f"{SIGN_UP}:{world.answer(captcha_id)}", CLIENT, LIFETIME, 9)
     assert world.captchas.image(captcha_id) != other.captchas.image(captcha_id)
 
 
@@ -218,12 +218,11 @@ def test_a_redeemed_captcha_has_no_image(world: World) -> None:
         world.captchas.image(captcha_id)
 
 
-@pytest.mark.parametrize("step", ["store.reserve", "store.put", "store.look", "store.take"])
+@pytest.mark.parametrize("step", ["store.put", "store.look", "store.take"])
 def test_a_store_that_does_not_answer_is_said_so(world: World, step: str) -> None:
     captcha_id = world.issue()
     world.fails[step] = CaptchasUnavailable()
     uses: dict[str, Callable[[], object]] = {
-        "store.reserve": world.issue,
         "store.put": world.issue,
         "store.look": lambda: world.captchas.image(captcha_id),
         "store.take": lambda: world.redeem(captcha_id, "ABCDE"),
@@ -271,7 +270,7 @@ class TestSound:
     def test_the_digits_follow_from_the_key(self, world: World) -> None:
         other = World(key=b"another")
         captcha_id = world.issue()
-        other.store.put(captcha_id, f"{SIGN_UP}:{world.answer(captcha_id)}", LIFETIME)
+        other.store.put(captcha_id, f"{SIGN_UP}:{world.answer(captcha_id)}", CLIENT, LIFETIME, 9)
         assert world.heard(captcha_id) != other.heard(captcha_id)
 
     @pytest.mark.parametrize("malformed", MALFORMED_IDS)

@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.embedded import find_redis_server
 from authsvc.infra.hashing import HashSlots
+from authsvc.infra.redis import RedisOptions, connect
 from authsvc.infra.sessions import RedisSessions
 from tests.support.processes import HOST
 from tests.support.redis import RedisServer
@@ -52,8 +53,9 @@ class Stores:
         self._temporary.mkdir(parents=True)
         self.redis.start()
         self.client: Redis = Redis(host=HOST, port=self.redis.port)
-        self.captchas = RedisCaptchaStore(self.client)
-        self.sessions = RedisSessions(self.client)
+        way = connect(self.redis.url, RedisOptions(pool_size=4, connect_timeout=1, timeout=2))
+        self.captchas = RedisCaptchaStore(way)
+        self.sessions = RedisSessions(way)
         self.service("migrations").migrate()
 
     def close(self) -> None:

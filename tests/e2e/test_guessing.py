@@ -37,7 +37,7 @@ from tests.e2e.frontends import (
     new_address,
     said,
 )
-from tests.infra.test_guesses import client_of, grow_older
+from tests.infra.test_guesses import grow_older
 from tests.support.client import Answer, Client
 from tests.support.nginx import Nginx
 from tests.support.processes import wait_until
@@ -117,8 +117,8 @@ class World:
 
     def pass_time(self, seconds: float) -> None:
         """Make all that is counted so much older."""
-        with client_of(self.redis_url) as client:
-            grow_older(client, round(seconds * 1000))
+        with Redis.from_url(self.redis_url) as server:
+            grow_older(server, round(seconds * 1000))
 
     def slow(self, guess: Callable[[], Answer], refusal: int) -> None:
         """Guess five times for nothing, and on until eight seconds must be waited."""
@@ -332,10 +332,10 @@ def test_of_a_hundred_guesses_in_one_process_each_that_is_refused_costs_no_hash(
     service = Stores({"AUTHSVC_REDIS_URL": redis_server.url}, None).service(tmp_path)
     for variable, value in service.environment().items():
         monkeypatch.setenv(variable, value)
-    clients: list[Redis] = []
+    clients: list[redis.RedisClient] = []
     connect = redis.connect
 
-    def kept(url: str, options: redis.RedisOptions) -> Redis:
+    def kept(url: str, options: redis.RedisOptions) -> redis.RedisClient:
         clients.append(connect(url, options))
         return clients[-1]
 
@@ -366,7 +366,7 @@ def test_of_a_hundred_guesses_in_one_process_each_that_is_refused_costs_no_hash(
     with app.app_context():
         db.engine.dispose()
     for client in clients:
-        client.connection_pool.disconnect()
+        client.close()
 
 
 class TestAddresses:

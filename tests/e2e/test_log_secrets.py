@@ -13,12 +13,12 @@ from typing import Any
 
 import pyotp
 import pytest
-from redis import Redis
 
 from authsvc import settings
 from authsvc.app import create_app
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.database import db
+from authsvc.infra.redis import RedisClient, RedisOptions, connect
 from tests.e2e.frontends import FAST
 from tests.infra.databases import add_administrator, migrated
 from tests.support.client import NOTHING, Answer, Client
@@ -41,7 +41,7 @@ class World:
     """A running service, what it stands on, and every secret that went in or came out."""
 
     service: Service
-    redis: Redis
+    redis: RedisClient
     secrets: set[str] = field(
         default_factory=lambda: {
             PASSWORD,
@@ -335,8 +335,8 @@ def world(
         "AUTHSVC_PUBLIC_URL": "https://app.example.com",
     }
     service = Service(tmp_path_factory.mktemp("secrets"), environment)
-    with service, Redis.from_url(redis_server.url) as redis:
-        world = World(service, redis)
+    with service:
+        world = World(service, connect(redis_server.url, RedisOptions(4, 1.0, 1.0)))
         token = let_all_succeed(world)
         let_all_fail(world, token)
         break_http(world)

@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-import redis as redis_py
 from flask import Flask
 from sqlalchemy import text
 
-from authsvc.core.errors import EmailTaken, UsernameTaken
+from authsvc.core.errors import EmailTaken, Overloaded, TooManyCaptchas, UsernameTaken
 from authsvc.core.ports import CaptchaStore, Users
 from authsvc.core.users import User
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.database import db
-from authsvc.infra.redis import RedisOptions, connect
+from authsvc.infra.redis import RedisClient, RedisOptions, connect
 from authsvc.infra.users import SqlUsers
 from tests.core.fakes import FakeCaptchaStore, FakeClock, FakeUsers
 from tests.infra.databases import Crowd, migrated, new_user, nothing_more, sqlite_url
@@ -25,6 +24,7 @@ from tests.support.redis import RedisServer
 
 ID = "A" * 22
 CLIENT = "192.0.2.1"
+MOST_LIVE = 64
 FAKE = pytest.param("fake", id="fake")
 SQLITE = pytest.param("sqlite", id="sqlite")
 MARIADB = pytest.param("mariadb", id="mariadb", marks=pytest.mark.mariadb)
@@ -240,9 +240,7 @@ def passing(clock: FakeClock | None) -> Time:
 
 
 @pytest.fixture
-def client(
-    request: pytest.FixtureRequest, clock: FakeClock | None
-) -> Iterator[redis_py.Redis | None]:
+def client(request: pytest.FixtureRequest, clock: FakeClock | None) -> Iterator[RedisClient | None]:
     """A client of an empty Redis, or None where there is none."""
     if clock is not None:
         yield None
@@ -251,36 +249,62 @@ def client(
     server.flush()
     client = connect(server.url, RedisOptions(pool_size=8, connect_timeout=1, timeout=2))
     yield client
-    client.connection_pool.disconnect()
+    client.close()
+
+
+def wait_to_put(store: CaptchaStore, captcha_id: str, most: int = 2) -> int:
+    """Return the seconds until the client may hold another captcha; 0 if it holds this one now."""
+    try:
+        store.put(captcha_id, "ABCDE", CLIENT, 60, most)
+    except TooManyCaptchas as error:
+        return error.retry_after
+    return 0
+
+
+def put_for_anyone(store: CaptchaStore, number: int) -> bool:
+    """Put a captcha for a client of its own; tell whether it was refused."""
+    try:
+        store.put(f"{number:022}", "ABCDE", f"192.0.2.{number}", 60, 9)
+    except Overloaded as error:
+        return 1 <= error.retry_after <= 70
+    return False
 
 
 class TestCaptchaStore:
     @pytest.fixture
-    def store(self, clock: FakeClock | None, client: redis_py.Redis | None) -> CaptchaStore:
+    def store(self, clock: FakeClock | None, client: RedisClient | None) -> CaptchaStore:
         if client is not None:
             return RedisCaptchaStore(client)
         assert clock is not None
         return FakeCaptchaStore(clock)
 
+    @pytest.fixture
+    def few(self, clock: FakeClock | None, client: RedisClient | None) -> CaptchaStore:
+        """A store in which few captchas may live at a time."""
+        if client is not None:
+            return RedisCaptchaStore(client, MOST_LIVE)
+        assert clock is not None
+        return FakeCaptchaStore(clock, MOST_LIVE)
+
     def test_an_answer_is_looked_at_as_often_as_one_likes(self, store: CaptchaStore) -> None:
-        store.put(ID, "ABCDE", 60)
+        store.put(ID, "ABCDE", CLIENT, 60, 9)
         assert store.look(ID) == ("ABCDE", None)
         assert store.look(ID) == ("ABCDE", None)
         assert store.look("B" * 22) == (None, None)
 
     def test_an_answer_is_taken_once(self, store: CaptchaStore) -> None:
-        store.put(ID, "ABCDE", 60)
+        store.put(ID, "ABCDE", CLIENT, 60, 9)
         assert store.take(ID, CLIENT) == "ABCDE"
         assert store.take(ID, CLIENT) is None
         assert store.look(ID) == (None, None)
 
     def test_an_image_is_kept_beside_its_answer(self, store: CaptchaStore) -> None:
-        store.put(ID, "ABCDE", 60)
+        store.put(ID, "ABCDE", CLIENT, 60, 9)
         store.keep_image(ID, b"\x89PNG\r\n\xff")
         assert store.look(ID) == ("ABCDE", b"\x89PNG\r\n\xff")
 
     def test_an_image_is_forgotten_with_its_answer(self, store: CaptchaStore) -> None:
-        store.put(ID, "ABCDE", 60)
+        store.put(ID, "ABCDE", CLIENT, 60, 9)
         store.keep_image(ID, b"png")
         store.take(ID, CLIENT)
         assert store.look(ID) == (None, None)
@@ -288,14 +312,14 @@ class TestCaptchaStore:
     def test_an_image_without_an_answer_is_dropped(self, store: CaptchaStore) -> None:
         store.keep_image(ID, b"png")
         assert store.look(ID) == (None, None)
-        store.put(ID, "ABCDE", 60)
+        store.put(ID, "ABCDE", CLIENT, 60, 9)
         assert store.look(ID) == ("ABCDE", None)
 
     def test_both_are_forgotten_when_the_lifetime_is_over(
         self, store: CaptchaStore, passing: Time
     ) -> None:
-        store.put(ID, "ABCDE", 1)
-        store.put("B" * 22, "FGHIJ", 60)
+        store.put(ID, "ABCDE", CLIENT, 1, 9)
+        store.put("B" * 22, "FGHIJ", CLIENT, 60, 9)
         store.keep_image(ID, b"png")
         passing.pass_(1.05)
         assert store.look(ID) == (None, None)
@@ -303,33 +327,59 @@ class TestCaptchaStore:
         assert store.look("B" * 22) == ("FGHIJ", None)
 
     def test_of_many_at_once_one_takes_the_answer(self, store: CaptchaStore) -> None:
-        store.put(ID, "ABCDE", 60)
+        store.put(ID, "ABCDE", CLIENT, 60, 9)
         with Crowd(None, 8) as crowd:
             takes = [crowd.begin(store.take, ID, CLIENT) for _ in range(40)]
             answers = Counter(take.result(20) for take in takes)
         assert answers == {"ABCDE": 1, None: 39}
 
     def test_a_client_holds_so_many_at_a_time(self, store: CaptchaStore) -> None:
-        assert [store.reserve(f"{number}" * 22, CLIENT, 60, 2) for number in (1, 2)] == [0, 0]
-        assert store.reserve("3" * 22, CLIENT, 60, 2) in (59, 60)
-        assert store.reserve("3" * 22, "192.0.2.2", 60, 2) == 0
+        for number in (1, 2):
+            store.put(f"{number}" * 22, "ABCDE", CLIENT, 60, 2)
+        assert wait_to_put(store, "3" * 22) in (59, 60)
+        assert store.look("3" * 22) == (None, None)
+        store.put("3" * 22, "ABCDE", "192.0.2.2", 60, 2)
 
     def test_a_captcha_taken_or_ended_makes_room(self, store: CaptchaStore, passing: Time) -> None:
-        store.reserve(ID, CLIENT, 60, 2)
-        store.reserve("B" * 22, CLIENT, 1, 2)
+        store.put(ID, "ABCDE", CLIENT, 60, 2)
+        store.put("B" * 22, "ABCDE", CLIENT, 1, 2)
         store.take(ID, CLIENT)
-        assert store.reserve("C" * 22, CLIENT, 60, 2) == 0
+        assert wait_to_put(store, "C" * 22) == 0
         passing.pass_(1.05)
-        assert store.reserve("D" * 22, CLIENT, 60, 2) == 0
-        assert store.reserve("E" * 22, CLIENT, 60, 2) > 0
+        assert wait_to_put(store, "D" * 22) == 0
+        assert wait_to_put(store, "E" * 22) > 0
 
     def test_of_many_at_once_no_more_are_held_than_may_be(self, store: CaptchaStore) -> None:
         with Crowd(None, 8) as crowd:
-            waits = [
-                crowd.begin(store.reserve, f"{number:022}", CLIENT, 60, 5) for number in range(40)
-            ]
+            waits = [crowd.begin(wait_to_put, store, f"{number:022}", 5) for number in range(40)]
             held = [wait.result(20) for wait in waits].count(0)
         assert held == 5
+
+    def test_all_clients_together_hold_so_many_at_a_time(self, few: CaptchaStore) -> None:
+        refused = Counter(put_for_anyone(few, number) for number in range(4 * MOST_LIVE))
+        assert MOST_LIVE / 2 <= refused[False] <= MOST_LIVE
+
+    def test_of_many_at_once_no_more_live_than_may_be(self, few: CaptchaStore) -> None:
+        with Crowd(None, 8) as crowd:
+            puts = [crowd.begin(put_for_anyone, few, number) for number in range(4 * MOST_LIVE)]
+            refused = Counter(put.result(20) for put in puts)
+        assert MOST_LIVE / 2 <= refused[False] <= MOST_LIVE
+
+    def test_a_captcha_that_was_refused_for_all_does_not_count_for_its_client(
+        self, few: CaptchaStore
+    ) -> None:
+        numbers = range(4 * MOST_LIVE)
+        refused = [number for number in numbers if put_for_anyone(few, number)]
+        for number in numbers:
+            few.take(f"{number:022}", f"192.0.2.{number}")
+        for number in refused:
+            few.put(f"{number:022}", "ABCDE", f"192.0.2.{number}", 60, 1)
+            few.take(f"{number:022}", f"192.0.2.{number}")
+
+    def test_what_is_taken_makes_room_for_all(self, few: CaptchaStore) -> None:
+        for number in range(10 * MOST_LIVE):
+            few.put(f"{number:022}", "ABCDE", CLIENT, 60, 9)
+            few.take(f"{number:022}", CLIENT)
 
     def test_a_signature_is_used_once(self, store: CaptchaStore, passing: Time) -> None:
         assert store.use("signature", 1)

@@ -16,7 +16,7 @@ from redis.crc import key_slot
 from authsvc.core.errors import GuessesUnavailable, TooManyAttempts
 from authsvc.core.guessing import KNOWN_FOR, GuessPolicy, GuessStore
 from authsvc.infra.guesses import RedisGuesses
-from authsvc.infra.redis import RedisOptions, connect
+from authsvc.infra.redis import RedisClient, RedisOptions, connect
 from tests.core.fake_guesses import FakeGuesses
 from tests.core.fakes import FakeClock
 from tests.infra import proxy
@@ -36,7 +36,7 @@ OPTIONS = RedisOptions(pool_size=20, connect_timeout=1, timeout=2)
 class Time:
     """Lets time pass: a fake clock goes forward, or all that a Redis holds becomes older."""
 
-    def __init__(self, clock: FakeClock, client: Any) -> None:
+    def __init__(self, clock: FakeClock, client: RedisClient | None) -> None:
         self._clock, self._client = clock, client
 
     def pass_(self, seconds: float) -> None:
@@ -55,21 +55,29 @@ def grow_older(client: Any, milliseconds: int) -> None:
 
 
 @contextmanager
-def client_of(url: str) -> Iterator[redis_py.Redis]:
+def client_of(url: str) -> Iterator[RedisClient]:
     """Lend a client, whose connections are closed in the end."""
     client = connect(url, OPTIONS)
     try:
         yield client
     finally:
-        client.connection_pool.disconnect()
+        client.close()
 
 
 @pytest.fixture
-def client(redis_server: RedisServer) -> Iterator[redis_py.Redis]:
+def client(redis_server: RedisServer) -> Iterator[RedisClient]:
     """A client of the Redis of the whole run, emptied."""
     redis_server.flush()
     with client_of(redis_server.url) as client:
         yield client
+
+
+@pytest.fixture
+def server(redis_server: RedisServer) -> Iterator[Any]:
+    """What a test does in the Redis of the whole run, emptied, behind the store's back."""
+    redis_server.flush()
+    with redis_py.Redis(port=redis_server.port) as server:
+        yield server
 
 
 def fail(store: GuessStore, name: str = BOB, network: str = HOME, times: int = 1) -> None:
@@ -122,7 +130,7 @@ def verdicts(store: GuessStore, tries: list[tuple[str, str]]) -> "Counter[bool]"
 
 
 @pytest.mark.parametrize(
-    "server",
+    "server_of",
     [
         pytest.param(None, id="fake"),
         pytest.param("redis_server", id="redis", marks=pytest.mark.redis_server),
@@ -130,16 +138,18 @@ def verdicts(store: GuessStore, tries: list[tuple[str, str]]) -> "Counter[bool]"
 )
 class TestGuessStore:
     @pytest.fixture
-    def redis(self, request: pytest.FixtureRequest, server: str | None) -> Any:
-        return None if server is None else request.getfixturevalue("client")
+    def redis(self, request: pytest.FixtureRequest, server_of: str | None) -> Any:
+        return None if server_of is None else request.getfixturevalue("client")
 
     @pytest.fixture
     def clock(self) -> FakeClock:
         return FakeClock()
 
     @pytest.fixture
-    def passing(self, redis: Any, clock: FakeClock) -> Time:
-        return Time(clock, redis)
+    def passing(
+        self, request: pytest.FixtureRequest, server_of: str | None, clock: FakeClock
+    ) -> Time:
+        return Time(clock, None if server_of is None else request.getfixturevalue("server"))
 
     @pytest.fixture
     def policy(self) -> GuessPolicy:
@@ -432,12 +442,12 @@ def everything(store: GuessStore) -> None:
 
 
 @pytest.fixture
-def store(client: redis_py.Redis) -> RedisGuesses:
+def store(client: RedisClient) -> RedisGuesses:
     """The counters in an empty Redis."""
     return RedisGuesses(client, POLICY)
 
 
-def test_who_waits_as_long_as_was_told_may_try(client: redis_py.Redis) -> None:
+def test_who_waits_as_long_as_was_told_may_try(client: RedisClient) -> None:
     store = RedisGuesses(client, replace(POLICY, pair=1, first_wait=2))
     fail(store)
     told = []
@@ -449,7 +459,7 @@ def test_who_waits_as_long_as_was_told_may_try(client: redis_py.Redis) -> None:
     assert 0 < told[0] < told[1] < told[2]
 
 
-def test_no_try_passes_before_its_wait_is_over(client: redis_py.Redis) -> None:
+def test_no_try_passes_before_its_wait_is_over(client: RedisClient) -> None:
     store = RedisGuesses(client, replace(POLICY, pair=1, first_wait=0.5))
     for seconds in (0.5, 1.0, 2.0):
         began = time.monotonic()
@@ -459,24 +469,21 @@ def test_no_try_passes_before_its_wait_is_over(client: redis_py.Redis) -> None:
         assert time.monotonic() - began >= seconds * 0.99
 
 
-def test_a_window_passes_in_real_time(client: redis_py.Redis) -> None:
+def test_a_window_passes_in_real_time(client: RedisClient, server: Any) -> None:
     store = RedisGuesses(client, replace(POLICY, window=1.5, first_wait=1, longest_wait=1))
     for _ in range(2):
         fail(store, times=4)
         time.sleep(1.6)
-    assert keys(client) == []
+    assert keys(server) == []
 
 
-def test_a_wait_is_told_in_whole_seconds_rounded_up(
-    client: redis_py.Redis, store: RedisGuesses
-) -> None:
-    server: Any = client
+def test_a_wait_is_told_in_whole_seconds_rounded_up(server: Any, store: RedisGuesses) -> None:
     fail(store, times=5)
     [[(_, last)]] = [server.zrange(key, -1, -1, withscores=True) for key in server.keys("*:pair:*")]
     for _ in range(20):
-        before = redis_time(client)
+        before = redis_time(server)
         told = wait(store)
-        after = redis_time(client)
+        after = redis_time(server)
         assert math.ceil(last / 1000 + 60 - after) <= told <= math.ceil(last / 1000 + 60 - before)
         time.sleep(0.05)
 
@@ -489,92 +496,82 @@ def redis_time(client: Any) -> float:
 
 @pytest.mark.parametrize("step", [1, 60, 3600, 10**9])
 def test_a_clock_put_back_prolongs_no_wait_beyond_itself(
-    client: redis_py.Redis, store: RedisGuesses, step: int
+    server: Any, store: RedisGuesses, step: int
 ) -> None:
     fail(store, times=5)
     for seconds in (60, 120, 240, 480, 900, 900):
-        grow_older(client, -1000 * step)
+        grow_older(server, -1000 * step)
         assert wait(store) == about(seconds)
-        grow_older(client, 1000 * seconds)
+        grow_older(server, 1000 * seconds)
         fail(store)
 
 
 def test_a_clock_put_back_prolongs_no_window_beyond_itself(
-    client: redis_py.Redis, store: RedisGuesses
+    server: Any, store: RedisGuesses
 ) -> None:
     fail(store, times=4)
-    grow_older(client, -3_600_000)
+    grow_older(server, -3_600_000)
     assert wait(store) == 0
-    grow_older(client, 900_000)
+    grow_older(server, 900_000)
     assert free_tries(store) == 5
 
 
-def test_no_name_stands_in_redis(client: redis_py.Redis, store: RedisGuesses) -> None:
+def test_no_name_stands_in_redis(server: Any, store: RedisGuesses) -> None:
     everything(store)
-    server: Any = client
-    held = [server.dump(key) for key in keys(client)] + keys(client)
+    held = [server.dump(key) for key in keys(server)] + keys(server)
     assert len(held) > 4
     assert not any(name.encode() in text for name in (BOB, ALICE) for text in held)
 
 
-def test_every_key_is_short_however_long_the_name(
-    client: redis_py.Redis, store: RedisGuesses
-) -> None:
+def test_every_key_is_short_however_long_the_name(server: Any, store: RedisGuesses) -> None:
     fail(store, "x" * 100_000)
     succeed(store, "x" * 100_000, AWAY)
-    assert len(keys(client)) == 4
-    assert max(map(len, keys(client))) < 64
+    assert len(keys(server)) == 4
+    assert max(map(len, keys(server))) < 64
 
 
-def test_every_key_is_in_one_slot(client: redis_py.Redis, store: RedisGuesses) -> None:
+def test_every_key_is_in_one_slot(server: Any, store: RedisGuesses) -> None:
     everything(store)
-    assert {key.split(b":")[2] for key in keys(client)} == {b"pair", b"address", b"name", b"known"}
-    assert {key_slot(key) for key in keys(client)} == {key_slot(b"{guess}")}
+    assert {key.split(b":")[2] for key in keys(server)} == {b"pair", b"address", b"name", b"known"}
+    assert {key_slot(key) for key in keys(server)} == {key_slot(b"{guess}")}
 
 
-def test_every_key_ends_by_itself(client: redis_py.Redis, store: RedisGuesses) -> None:
+def test_every_key_ends_by_itself(server: Any, store: RedisGuesses) -> None:
     everything(store)
     fail(store, times=4)
-    server: Any = client
     most = {b"known": KNOWN_FOR, b"pair": 1800, b"address": 1800, b"name": 1800}
     for _ in range(12):
-        for key in keys(client):
+        for key in keys(server):
             assert 0 < server.pttl(key) <= most[key.split(b":")[2]] * 1000
-        grow_older(client, 900_000)
+        grow_older(server, 900_000)
         fail(store)
 
 
-def test_a_counter_lives_until_it_would_forget(client: redis_py.Redis, store: RedisGuesses) -> None:
-    server: Any = client
+def test_a_counter_lives_until_it_would_forget(server: Any, store: RedisGuesses) -> None:
     for seconds in (900, 900, 900, 900, 960, 1020, 1140, 1380, 1800, 1800):
         fail(store)
         [left] = [server.pttl(key) for key in server.keys("*:pair:*")]
         assert left / 1000 == about(seconds)
         if seconds > 900:
-            grow_older(client, (seconds - 900) * 1000)
+            grow_older(server, (seconds - 900) * 1000)
 
 
-def test_what_was_excused_leaves_nothing_in_redis(
-    client: redis_py.Redis, store: RedisGuesses
-) -> None:
+def test_what_was_excused_leaves_nothing_in_redis(server: Any, store: RedisGuesses) -> None:
     store.excuse(store.reserve(BOB, HOME))
-    assert keys(client) == []
+    assert keys(server) == []
 
 
-def test_a_counter_holds_no_more_tries_than_it_needs(
-    client: redis_py.Redis, store: RedisGuesses
-) -> None:
+def test_a_counter_holds_no_more_tries_than_it_needs(server: Any, store: RedisGuesses) -> None:
     fail(store, times=5)
     for _ in range(30):
-        grow_older(client, 900_000)
+        grow_older(server, 900_000)
         fail(store)
-    server: Any = client
     held = [server.zcard(key) for key in server.keys("*:pair:*")]
     assert held == [POLICY.pair + POLICY.doublings + 1]
 
 
 def test_a_try_whose_answer_was_lost_is_counted_once(
-    redis_server: RedisServer, client: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proxy, "COMMIT", b"EVALSHA")
     with (
@@ -586,9 +583,8 @@ def test_a_try_whose_answer_was_lost_is_counted_once(
         lossy.arm()
         fail(store)
         assert lossy.has_cut
-        far.connection_pool.disconnect()
-    server: Any = client
-    assert [server.zcard(key) for key in keys(client)] == [5, 5, 5]
+        far.close()
+    assert [server.zcard(key) for key in keys(server)] == [5, 5, 5]
 
 
 def test_a_redis_that_is_down_is_said_to_be(store: RedisGuesses) -> None:
@@ -621,7 +617,7 @@ def test_a_redis_killed_between_a_try_and_its_end_keeps_what_it_wrote(
 
 
 def test_a_full_redis_is_unavailable_and_counts_nothing(
-    redis_server: RedisServer, client: redis_py.Redis, store: RedisGuesses
+    redis_server: RedisServer, server: Any, store: RedisGuesses
 ) -> None:
     fail(store, times=2)
     redis_server.ask("CONFIG SET maxmemory 1")
@@ -632,7 +628,7 @@ def test_a_full_redis_is_unavailable_and_counts_nothing(
     finally:
         redis_server.ask("CONFIG SET maxmemory 0")
     assert free_tries(store) == 3
-    assert len(keys(client)) == 3
+    assert len(keys(server)) == 3
 
 
 def test_a_full_redis_takes_a_try_back(redis_server: RedisServer, store: RedisGuesses) -> None:
@@ -657,10 +653,11 @@ def test_scripts_that_redis_has_forgotten_are_loaded_again(
     assert free_tries(store) == 3
 
 
-def test_each_step_is_one_round_trip(redis_server: RedisServer, client: redis_py.Redis) -> None:
+def test_each_step_is_one_round_trip(
+    redis_server: RedisServer, client: RedisClient, server: Any
+) -> None:
     store = RedisGuesses(client, POLICY)
     everything(store)
-    server: Any = client
     redis_server.ask("CONFIG RESETSTAT")
     everything(store)
     calls = {name: each["calls"] for name, each in server.info("commandstats").items()}

@@ -13,7 +13,7 @@ from redis.crc import key_slot
 from authsvc.core.clients import Client
 from authsvc.core.errors import SessionsUnavailable
 from authsvc.core.ports import Renewal, Session, SessionStore
-from authsvc.infra.redis import RedisOptions, connect
+from authsvc.infra.redis import RedisClient, RedisOptions, connect
 from authsvc.infra.sessions import MOST_SESSIONS, RedisSessions
 from tests.core.fake_sessions import FakeSessionStore
 from tests.core.fakes import FakeClock
@@ -61,12 +61,20 @@ class World:
 
 
 @pytest.fixture
-def client(redis_server: RedisServer) -> Iterator[redis_py.Redis]:
+def client(redis_server: RedisServer) -> Iterator[RedisClient]:
     """A client of the Redis of the whole run, emptied."""
     redis_server.flush()
     client = connect(redis_server.url, OPTIONS)
     yield client
-    client.connection_pool.disconnect()
+    client.close()
+
+
+@pytest.fixture
+def server(redis_server: RedisServer) -> Iterator[Any]:
+    """What a test does in the Redis of the whole run, emptied, behind the store's back."""
+    redis_server.flush()
+    with redis_py.Redis(port=redis_server.port) as server:
+        yield server
 
 
 @pytest.fixture(
@@ -331,23 +339,23 @@ class TestEnding:
 @pytest.mark.redis_server
 class TestRedis:
     @pytest.fixture
-    def world(self, client: redis_py.Redis) -> World:
+    def world(self, client: RedisClient) -> World:
         return World(RedisSessions(client), None)
 
-    def test_all_keys_of_a_user_share_a_slot_of_a_cluster(self, world: World, client: Any) -> None:
+    def test_all_keys_of_a_user_share_a_slot_of_a_cluster(self, world: World, server: Any) -> None:
         for name in "abc":
             world.renew(world.open(name), 0)
-        keys = list(client.scan_iter())
+        keys = list(server.scan_iter())
         assert len(keys) == 4
         assert len({key_slot(key) for key in keys}) == 1
         world.open("d", user=BOB)
-        assert len({key_slot(key) for key in client.scan_iter()}) == 2
+        assert len({key_slot(key) for key in server.scan_iter()}) == 2
 
     def test_every_key_ends_by_itself_and_the_index_not_before_its_sessions(
-        self, world: World, client: Any
+        self, world: World, server: Any
     ) -> None:
         def lives() -> dict[bytes, int]:
-            return {key: client.pttl(key) for key in client.scan_iter()}
+            return {key: server.pttl(key) for key in server.scan_iter()}
 
         opened = world.open("long", lifetime=DAY)
         world.open("short", lifetime=60)
@@ -363,21 +371,21 @@ class TestRedis:
         index = left.pop(f"authsvc:sessions:{{{ANN}}}".encode())
         assert all(index >= milliseconds for milliseconds in left.values())
 
-    def test_old_first_uses_are_forgotten(self, world: World, client: Any) -> None:
+    def test_old_first_uses_are_forgotten(self, world: World, server: Any) -> None:
         opened = world.open()
         for generation in range(50):
             world.renew(opened, generation, grace=0)
             time.sleep(0.003)
-        [key] = client.scan_iter("authsvc:session:*")
-        firsts = [name for name in client.hkeys(key) if name.startswith(b"first:")]
+        [key] = server.scan_iter("authsvc:session:*")
+        firsts = [name for name in server.hkeys(key) if name.startswith(b"first:")]
         assert len(firsts) <= 2
         for generation in range(50, 60):
             world.renew(opened, generation, grace=3600)
-        kept = [name for name in client.hkeys(key) if name.startswith(b"first:")]
+        kept = [name for name in server.hkeys(key) if name.startswith(b"first:")]
         assert len(kept) <= 12
         assert world.renew(opened, 0, grace=3600) == Renewal(None, replayed=True)
 
-    def test_an_ended_session_leaves_no_key(self, world: World, client: Any) -> None:
+    def test_an_ended_session_leaves_no_key(self, world: World, server: Any) -> None:
         opened = world.open()
         world.store.touch(ANN, opened)
         world.renew(opened, 0, grace=0)
@@ -386,11 +394,11 @@ class TestRedis:
         for name in "bcd":
             world.open(name)
         world.store.close_all(ANN)
-        assert list(client.scan_iter()) == []
+        assert list(server.scan_iter()) == []
 
-    def test_the_index_forgets_what_has_ended(self, world: World, client: Any) -> None:
+    def test_the_index_forgets_what_has_ended(self, world: World, server: Any) -> None:
         def index() -> set[str]:
-            return {entry.decode() for entry in client.zrange(f"authsvc:sessions:{{{ANN}}}", 0, -1)}
+            return {entry.decode() for entry in server.zrange(f"authsvc:sessions:{{{ANN}}}", 0, -1)}
 
         live, closed = world.open("live"), world.open("closed")
         world.open("over", lifetime=1)
@@ -400,32 +408,32 @@ class TestRedis:
         last = world.open("last")
         assert index() == {live, last}
 
-    def test_what_is_kept_is_no_secret_but_the_id(self, world: World, client: Any) -> None:
+    def test_what_is_kept_is_no_secret_but_the_id(self, world: World, server: Any) -> None:
         opened = world.open()
         world.renew(opened, 0)
-        [key] = client.scan_iter("authsvc:session:*")
-        assert set(client.hkeys(key)) == {
+        [key] = server.scan_iter("authsvc:session:*")
+        assert set(server.hkeys(key)) == {
             *(b"epoch", b"generation", b"oldest", b"created", b"used", b"ends"),
             *(b"address", b"agent", b"first:0"),
         }
 
-    def test_a_use_is_noted_after_a_minute(self, world: World, client: Any) -> None:
+    def test_a_use_is_noted_after_a_minute(self, world: World, server: Any) -> None:
         opened = world.open()
-        [key] = client.scan_iter("authsvc:session:*")
-        used = int(client.hget(key, "used"))
+        [key] = server.scan_iter("authsvc:session:*")
+        used = int(server.hget(key, "used"))
         world.store.touch(ANN, opened)
-        assert int(client.hget(key, "used")) == used
-        client.hset(key, "used", used - 61_000)
+        assert int(server.hget(key, "used")) == used
+        server.hset(key, "used", used - 61_000)
         world.store.touch(ANN, opened)
-        assert int(client.hget(key, "used")) >= used
+        assert int(server.hget(key, "used")) >= used
 
     def test_tokens_are_honoured_and_sessions_ended_while_redis_is_full(
-        self, world: World, client: Any
+        self, world: World, server: Any
     ) -> None:
         opened, other = world.open("a"), world.open("b")
-        for key in client.scan_iter("authsvc:session:*"):
-            client.hset(key, "used", 1)
-        client.config_set("maxmemory", 1)
+        for key in server.scan_iter("authsvc:session:*"):
+            server.hset(key, "used", 1)
+        server.config_set("maxmemory", 1)
         try:
             with pytest.raises(SessionsUnavailable):
                 world.open("c")
@@ -437,24 +445,24 @@ class TestRedis:
             world.store.close_all(ANN)
             assert world.store.touch(ANN, other) is None
         finally:
-            client.config_set("maxmemory", 0)
+            server.config_set("maxmemory", 0)
 
-    def test_a_refusal_for_want_of_memory_changes_nothing(self, world: World, client: Any) -> None:
+    def test_a_refusal_for_want_of_memory_changes_nothing(self, world: World, server: Any) -> None:
         opened = world.open()
-        client.config_set("maxmemory", 1)
+        server.config_set("maxmemory", 1)
         try:
             with pytest.raises(SessionsUnavailable):
                 world.renew(opened, 0)
         finally:
-            client.config_set("maxmemory", 0)
+            server.config_set("maxmemory", 0)
         assert world.store.look(ANN, opened).generation == 0
         assert world.renew(opened, 0).generation == 1
 
-    def test_redis_that_lost_its_scripts_is_taught_again(self, world: World, client: Any) -> None:
+    def test_redis_that_lost_its_scripts_is_taught_again(self, world: World, server: Any) -> None:
         opened = world.open()
-        client.script_flush()
+        server.script_flush()
         assert world.store.touch(ANN, opened) == 0
-        client.script_flush()
+        server.script_flush()
         assert world.renew(opened, 0).generation == 1
 
 
@@ -495,4 +503,4 @@ def test_sessions_survive_a_restart_of_redis(breakable_redis: RedisServer) -> No
     assert world.store.touch(ANN, opened) == 2
     assert world.renew(opened, 0).generation == 1
     assert world.renew(opened, 1).generation == 2
-    client.connection_pool.disconnect()
+    client.close()
