@@ -1,0 +1,23 @@
+"""A network between the service and its stores that passes nothing on for a while."""
+
+import time
+
+from tests.faults.cut import Network
+from tests.faults.trial import Fault
+
+
+class Cut(Fault):
+    """Connections stay open, new ones are accepted, and nothing arrives."""
+
+    seconds = 10.0
+
+    def __init__(self, name: str, network: Network) -> None:
+        self.name = f"network to {name} cut for 10 s"
+        self._network = network
+
+    def strike(self) -> None:
+        self._network.cut()
+
+    def mend(self) -> float:
+        self._network.mend()
+        return time.monotonic()
