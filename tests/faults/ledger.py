@@ -96,12 +96,16 @@ def _is_unanswered(entry: Entry, service_died: bool) -> bool:
     return entry.answer is None or (service_died and entry.answer.status in INSTEAD)
 
 
-def resumed_at(probes: Iterable[Entry]) -> float | None:
-    """Return when the first of the successes came after which nothing failed any more."""
-    moment: float | None = None
-    for probe in probes:
-        if not probe.succeeded:
-            moment = None
-        elif moment is None:
-            moment = probe.ended
-    return moment
+def resumed_at(entries: Iterable[Entry], since: float) -> float | None:
+    """Return when the first success came after which nothing that was asked failed any more.
+
+    Args:
+        entries: all requests; those that began before `since` may still fail.
+        since: when the cause had gone.
+    """
+    later = [entry for entry in entries if entry.began >= since]
+    last_failure = max((entry.began for entry in later if not entry.succeeded), default=since)
+    return min(
+        (entry.ended for entry in later if entry.succeeded and entry.began >= last_failure),
+        default=None,
+    )

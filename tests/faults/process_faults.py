@@ -74,9 +74,10 @@ class RestartedEmpty(Restarted):
 
 
 class WorkerKilled(Fault):
-    """One of gunicorn's workers dies by SIGKILL; its master is to see to that by itself."""
+    """A gunicorn worker dies by SIGKILL, a few times; its master is to see to that by itself."""
 
     name = "a gunicorn worker killed (SIGKILL)"
+    times = 3
     seconds = 0.0
     kills_service = True
     is_felt = None
@@ -86,9 +87,11 @@ class WorkerKilled(Fault):
         self._killed_at = 0.0
 
     def strike(self) -> None:
-        worker = min(self._service.children(), key=lambda child: child.pid)
-        os.kill(worker.pid, signal.SIGKILL)
-        self._killed_at = time.monotonic()
+        for turn in range(self.times):
+            time.sleep(0.5 if turn else 0)
+            worker = min(self._service.children(), key=lambda child: child.started)
+            os.kill(worker.pid, signal.SIGKILL)
+            self._killed_at = time.monotonic()
 
     def mend(self) -> float:
         return self._killed_at

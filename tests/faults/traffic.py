@@ -13,7 +13,7 @@ from tests.faults.words import DIALECTS, NATIVE
 from tests.support.client import Answer, Client
 
 PASSWORD = "Otter-4-Fish-lake"
-CLIENTS = 16
+CLIENTS = 24
 PAUSE = 0.1
 LONGEST_WAIT = 13.0
 """More than any answer may take, so that one that takes longer is seen to."""
@@ -90,8 +90,8 @@ class Traffic:
             Visitor(self._bases, next(turns), self._ledger).sign_up()
 
 
-def lost(bases: Bases, acknowledged: list[Entry]) -> list[Entry]:
-    """Log everybody in who was told that they signed up; return the answers to those who cannot."""
+def unable_to_log_in(bases: Bases, acknowledged: list[Entry]) -> list[Entry]:
+    """Log in whoever was told that they signed up, in the same dialect; return what failed."""
 
     def log_in(entry: Entry) -> Entry:
         visitor = Visitor(bases, entry.dialect, Ledger())

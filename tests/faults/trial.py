@@ -9,7 +9,7 @@ from itertools import cycle
 
 from tests.faults.ledger import Entry, Ledger, resumed_at
 from tests.faults.table import Row
-from tests.faults.traffic import Traffic, Visitor, lost
+from tests.faults.traffic import Traffic, Visitor, unable_to_log_in
 from tests.faults.words import DIALECTS
 from tests.faults.world import World
 from tests.support.processes import wait_until
@@ -58,17 +58,24 @@ class Outcome:
 
 def suffer(world: World, fault: Fault) -> Outcome:
     """Let a fault happen in the middle of traffic, and see what came of it."""
-    ledger, probes = Ledger(), list[Entry]()
+    ledger = Ledger()
     with Traffic(world.bases, ledger):
         time.sleep(CALM)
         with _struck(fault) as mended:
             time.sleep(fault.seconds)
         gone_at = mended[0]
-        _probe(world, ledger, probes, until=gone_at + GIVE_UP)
-    resumed = resumed_at(probes)
+        _probe(world, ledger, until=gone_at + GIVE_UP)
+    resumed = resumed_at(ledger.entries(), gone_at)
     refused = ledger.refused(service_died=fault.kills_service)
-    half_made = _left_behind(world, {entry.name for entry in refused})
-    missing = lost(world.bases, ledger.acknowledged())
+    _settle(world, {entry.name for entry in refused})
+    shut_out = {entry.name for entry in unable_to_log_in(world.bases, ledger.acknowledged())}
+    stored = world.names()
+    half_made = [entry for entry in refused if entry.name in stored]
+    missing = [
+        entry
+        for entry in ledger.acknowledged()
+        if entry.name in shut_out or entry.name not in stored
+    ]
     row = Row(
         fault.name,
         len(ledger.entries()),
@@ -77,12 +84,11 @@ def suffer(world: World, fault: Fault) -> Outcome:
         len(half_made),
         len(ledger.unanswered(service_died=fault.kills_service)),
         ledger.longest(),
-        None if resumed is None else max(0.0, resumed - gone_at),
+        None if resumed is None else resumed - gone_at,
     )
-    complaints = [*_complaints(ledger, row), *_after(ledger, resumed)]
-    complaints += [f"lost: {entry.name}: {entry}" for entry in missing]
-    complaints += [f"half-made: {entry}" for entry in refused if entry.name in half_made]
-    complaints += _felt(ledger, fault)
+    complaints = [*_complaints(ledger, row), *_felt(ledger, fault)]
+    complaints += [f"lost: {entry}" for entry in missing]
+    complaints += [f"half-made: {entry}" for entry in half_made]
     return Outcome(row, complaints)
 
 
@@ -97,9 +103,9 @@ def _struck(fault: Fault) -> Iterator[list[float]]:
         mended.append(fault.mend())
 
 
-def _probe(world: World, ledger: Ledger, probes: list[Entry], until: float) -> None:
+def _probe(world: World, ledger: Ledger, until: float) -> None:
     """Sign up and log in, one request after the other, until many succeeded in a row."""
-    dialects = cycle(DIALECTS)
+    dialects, probes = cycle(DIALECTS), list[Entry]()
     while time.monotonic() < until:
         visitor = Visitor(world.bases, next(dialects), ledger)
         probes.append(visitor.sign_up())
@@ -110,10 +116,9 @@ def _probe(world: World, ledger: Ledger, probes: list[Entry], until: float) -> N
         time.sleep(0.02)
 
 
-def _left_behind(world: World, refused: set[str]) -> set[str]:
-    """Return who is stored in spite of an error, once what was to be undone had its time."""
+def _settle(world: World, refused: set[str]) -> None:
+    """Give the service time to undo what it still has to."""
     wait_until(lambda: not refused & world.names(), BACK_WITHIN)
-    return refused & world.names()
 
 
 def _complaints(ledger: Ledger, row: Row) -> Iterator[str]:
@@ -134,10 +139,3 @@ def _felt(ledger: Ledger, fault: Fault) -> Iterator[str]:
         yield "nothing failed: the fault was none"
     if fault.is_felt is False:
         yield from (f"failed: {entry}" for entry in failed)
-
-
-def _after(ledger: Ledger, resumed: float | None) -> Iterator[str]:
-    """Whatever was asked after the service resumed must succeed."""
-    for entry in ledger.entries():
-        if resumed is not None and entry.began > resumed and not entry.succeeded:
-            yield f"failed {entry.began - resumed:.1f} s after service had resumed: {entry}"
