@@ -4,9 +4,10 @@ import socket
 import threading
 from contextlib import suppress
 
-from tests.support.processes import HOST
+from tests.support.processes import HOST, wait_until
 
 CHUNK = 65_536
+ARMED_SECONDS = 3.0
 
 
 class Network:
@@ -21,6 +22,7 @@ class Network:
         self._upstream = (HOST, port)
         self._whole = threading.Event()
         self._whole.set()
+        self._armed: bytes | None = None
         self._closing = False
         self._ends: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -41,12 +43,15 @@ class Network:
         for end in (self._listener, *self._ends):
             end.close()
 
-    def cut(self) -> None:
-        """Forward nothing from now on."""
+    def cut(self, at: bytes) -> None:
+        """Forward nothing from the next time on that somebody sends `at`, itself included."""
+        self._armed = at
+        wait_until(lambda: self._armed is None, ARMED_SECONDS)
         self._whole.clear()
 
     def mend(self) -> None:
         """Forward what was held back, and everything from now on."""
+        self._armed = None
         self._whole.set()
 
     def _run(self, work: object, *arguments: object) -> None:
@@ -79,6 +84,9 @@ class Network:
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(CHUNK):
+                if self._armed is not None and self._armed in data:
+                    self._whole.clear()
+                    self._armed = None
                 self._whole.wait()
                 target.sendall(data)
         self._whole.wait()

@@ -14,6 +14,7 @@ from tests.support.mariadb import PASSWORD, USER, MariaDB
 from tests.support.processes import HOST
 
 FEW = 10
+TRIES = 20
 TOO_MANY = 1040
 WEIGHT = 2000
 """Rows that our side of a deadlock has written, so that the database ends the service's side."""
@@ -51,9 +52,9 @@ class TooManyConnections(Fault):
         self._mariadb = mariadb
         self._taken = ExitStack()
         self._mine = connect(mariadb)
+        [(self._usual,)] = self._rows("SELECT @@max_connections")
 
     def strike(self) -> None:
-        [(self._usual,)] = self._rows("SELECT @@max_connections")
         run(self._mine, f"SET GLOBAL max_connections = {FEW}")
         self._drop_others()
         while self._take_one():
@@ -99,12 +100,11 @@ class Locked(Fault):
         self._mine = connect(mariadb, database)
 
     def strike(self) -> None:
-        while True:
-            try:
+        for _ in range(TRIES):
+            with suppress(OperationalError):  # a deadlock with the traffic: nothing is held now
                 run(self._mine, *self._statements)
-            except OperationalError:  # a deadlock with the traffic: nothing is held now
-                continue
-            return
+                return
+        raise TimeoutError(f"{TRIES} times, no lock was given")
 
     def mend(self) -> float:
         self._mine.close()

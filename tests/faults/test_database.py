@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,11 @@ class MigratedTwice(Fault):
 
     def mend(self) -> float:
         for process in self._runs:
-            output, _ = process.communicate(timeout=MIGRATION_SECONDS)
+            with process:
+                stop = threading.Timer(MIGRATION_SECONDS, process.kill)
+                stop.start()
+                output, _ = process.communicate()
+                stop.cancel()
             self.said.append((process.returncode, output))
         return time.monotonic()
 

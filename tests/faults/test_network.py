@@ -13,6 +13,8 @@ from tests.support.mariadb import MariaDB
 from tests.support.redis import RedisServer
 
 DATABASE = "far_away"
+COMMIT = b"\x03COMMIT"
+"""The command COM_QUERY of MySQL's protocol, and its text."""
 
 
 @dataclass
@@ -49,7 +51,7 @@ def test_a_cut_network_to_mariadb_hangs_nobody_and_costs_no_user(
     far: Far, trial: Callable[[World, Fault], None]
 ) -> None:
     far.world.ensure_running()
-    trial(far.world, Cut("MariaDB", far.to_mariadb))
+    trial(far.world, Cut("MariaDB", far.to_mariadb, COMMIT))
 
 
 def test_a_cut_network_to_redis_hangs_nobody_and_costs_no_user_and_no_session(
@@ -57,6 +59,6 @@ def test_a_cut_network_to_redis_hangs_nobody_and_costs_no_user_and_no_session(
 ) -> None:
     far.world.ensure_running()
     known = witnesses(far.world)
-    trial(far.world, Cut("Redis", far.to_redis))
+    trial(far.world, Cut("Redis", far.to_redis, b"GETDEL"))
     for witness in known:
         assert far.world.who_is(witness.token).status == 200

@@ -14,7 +14,7 @@ from tests.support.client import Answer, Client
 
 PASSWORD = "Otter-4-Fish-lake"
 CLIENTS = 24
-PAUSE = 0.1
+PAUSE = 0.2
 LONGEST_WAIT = 13.0
 """More than any answer may take, so that one that takes longer is seen to."""
 
