@@ -3,6 +3,7 @@
 import http.client
 import io
 import socket
+import time
 from collections.abc import Iterable, Sequence
 
 from tests.support.client import Answer
@@ -38,9 +39,9 @@ class Line:
             return False
         return True
 
-    def receive(self, seconds: float) -> bool:
-        """Reads what comes until the other side closes; tells whether it did within the time."""
-        self.socket.settimeout(seconds)
+    def listen(self, quiet: float = 0.5) -> bool:
+        """Reads until nothing has come for so many seconds; tells whether the other side closed."""
+        self.socket.settimeout(quiet)
         try:
             while data := self.socket.recv(READ):
                 self.received += data
@@ -49,6 +50,17 @@ class Line:
         except ConnectionError:
             return True
         return True
+
+    def expect(
+        self, count: int, methods: Iterable[str] = (), seconds: float = 10.0
+    ) -> list[Answer]:
+        """Reads until so many answers have come; returns all that came within a moment more."""
+        deadline = time.monotonic() + seconds
+        while self.received.count(b"\r\n\r\n") < count and time.monotonic() < deadline:
+            if self.listen(0.01):
+                break
+        self.listen(0.1)
+        return self.answers(methods)
 
     def answers(self, methods: Iterable[str] = ()) -> list[Answer]:
         """Returns the whole answers that came, interim ones left out.
@@ -88,6 +100,6 @@ def ask(port: int, request: bytes, seconds: float = 15.0, *, source: str = "127.
     """Sends bytes, and returns the only answer; the connection must be closed after it."""
     with Line(port, source=source) as line:
         line.send(request)
-        assert line.receive(seconds), line.received
+        assert line.listen(seconds), line.received
         [answer] = line.answers([request.partition(b" ")[0].decode("latin-1")])
     return answer
