@@ -44,3 +44,10 @@ def bare(service: Service) -> Place:
 def fronted(nginx: Nginx) -> Place:
     """The service behind nginx."""
     return Place("nginx", *nginx.ports)
+
+
+@pytest.fixture(params=["bare", "fronted"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """The service alone, and behind nginx."""
+    place: Place = request.getfixturevalue(request.param)
+    return place

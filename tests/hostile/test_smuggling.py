@@ -14,7 +14,6 @@ from tests.dialects.stores import Stores
 from tests.hostile.places import Place
 from tests.hostile.raw import Line
 
-GUNICORN, NGINX = "bare", "fronted"
 BODY = b'{"username":"nobody","password":"wrong-password"}'
 LENGTH = f"Content-Length: {len(BODY)}"
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
@@ -130,13 +129,6 @@ SERVED: dict[str, bytes] = {
     "hop-by-hop headers named": request("Connection: Content-Length, Host", LENGTH),
     "another host in the target": request(LENGTH, line="POST http://evil.example:1/login HTTP/1.1"),
 }
-
-
-@pytest.fixture(params=[GUNICORN, NGINX])
-def place(request: pytest.FixtureRequest) -> Place:
-    """The service alone, and behind nginx."""
-    place: Place = request.getfixturevalue(request.param)
-    return place
 
 
 def assert_others_get_their_own(place: Place) -> None:
