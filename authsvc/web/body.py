@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from flask import g, request
 from marshmallow import EXCLUDE, Schema, ValidationError
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import (
     BadRequest,
     HTTPException,
@@ -58,12 +59,25 @@ def read_query(schema: Schema) -> dict[str, Any]:
     """Return the request's query string as the schema loads it.
 
     Raises:
-        MalformedBody: it is against the schema, or gives a parameter twice.
+        MalformedBody: it is not UTF-8, against the schema, or gives a parameter twice.
     """
-    repeated = {name: ["malformed"] for name, values in request.args.lists() if len(values) > 1}
+    asked = parameters()
+    repeated = {name: ["malformed"] for name, values in asked.lists() if len(values) > 1}
     if repeated:
         raise MalformedBody(repeated)
-    return _loaded(schema, request.args.to_dict())
+    return _loaded(schema, asked.to_dict())
+
+
+def parameters() -> MultiDict[str, str]:
+    """Return the parameters of the request's query string.
+
+    Raises:
+        MalformedBody: it is not UTF-8.
+    """
+    try:
+        return request.args
+    except UnicodeDecodeError:
+        raise MalformedBody from None
 
 
 def peek(field: str) -> str | None:

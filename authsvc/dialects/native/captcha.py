@@ -1,8 +1,9 @@
 """Captchas: `/captcha…`."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from authsvc.core.captchas import SIGN_UP
+from authsvc.web.body import parameters
 from authsvc.web.client import client_network
 from authsvc.web.dialect import captchas
 from authsvc.web.limits import limited
@@ -25,7 +26,7 @@ def captcha_image(captcha_id: str) -> Response:
 @captcha.get("/captcha/<captcha_id>/audio")
 @limited("captcha_audio")
 def captcha_audio(captcha_id: str) -> Response:
-    language = request.args.get("lang", "en")
+    language = parameters().get("lang", "en")
     return Response(captchas.audio(captcha_id, language), mimetype="audio/wav")
 
 

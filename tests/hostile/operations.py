@@ -1,0 +1,106 @@
+"""Every operation of every dialect, and the schemas that it reads: found by walking, not listed."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from types import FunctionType, ModuleType
+from typing import Any
+
+from marshmallow import Schema
+
+from authsvc import dialects
+from authsvc.web.dialect import Dialect
+from authsvc.web.mounts import MountedFlask, MountTable, mount_dialects, parse
+
+IMPLIED = {"HEAD", "OPTIONS"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one rule.
+
+    Args:
+        dialect: who speaks.
+        view: the view's own name, by which its table of errors knows it.
+        method, path: how it is asked; the path with its variables.
+        variables: their names.
+        schemas: what it may read its body or its query with.
+    """
+
+    dialect: Dialect
+    view: str
+    method: str
+    path: str
+    variables: tuple[str, ...]
+    schemas: tuple[Schema, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dialect.name}-{self.method}-{self.path}"
+
+
+def operations_of(mounts: str) -> list[Operation]:
+    """Returns what the dialects of a table of portless mounts answer."""
+    app = MountedFlask("operations", static_folder=None)
+    table = MountTable(parse(mounts), [None])
+    mount_dialects(app, table, dialects.REGISTRY)
+    found = []
+    for rule in app.url_map.iter_rules():
+        mount = table.owner(None, rule.rule)
+        if mount is not None:
+            view = app.view_functions[rule.endpoint]
+            found += [
+                Operation(
+                    dialects.REGISTRY[mount.dialect],
+                    rule.endpoint.rpartition(".")[2],
+                    method,
+                    rule.rule,
+                    tuple(sorted(rule.arguments)),
+                    tuple(schemas_read_by(view)),
+                )
+                for method in sorted(set(rule.methods or ()) - IMPLIED)
+            ]
+    return sorted(found, key=str)
+
+
+def schemas_read_by(view: Callable[..., Any]) -> list[Schema]:
+    """Returns the schemas that a view, or a function of its page that it calls, names."""
+    found: dict[int, Schema] = {}
+    seen: set[object] = set()
+    todo: list[Any] = [view]
+    while todo:
+        function = todo.pop()
+        if not isinstance(function, FunctionType) or function in seen:
+            continue
+        seen.add(function)
+        todo.append(getattr(function, "__wrapped__", None))
+        for name in function.__code__.co_names:
+            value = function.__globals__.get(name)
+            if isinstance(value, Schema):
+                found[id(value)] = value
+            elif _is_of_a_dialect(value):
+                todo.append(value)
+    return list(found.values())
+
+
+def _is_of_a_dialect(value: object) -> bool:
+    return isinstance(value, FunctionType) and value.__module__.startswith(dialects.__name__)
+
+
+def pages() -> Iterator[ModuleType]:
+    """Yields every module of the dialects."""
+    for found in pkgutil.walk_packages(dialects.__path__, f"{dialects.__name__}."):
+        yield importlib.import_module(found.name)
+
+
+@cache
+def every_schema() -> tuple[Schema, ...]:
+    """Returns the schemas that the dialects' modules made."""
+    found = {
+        id(value): value
+        for page in pages()
+        for value in vars(page).values()
+        if isinstance(value, Schema)
+    }
+    return tuple(found.values())
