@@ -1,6 +1,5 @@
 """Whether what the service stands on answers: asked aside from requests, and never for long."""
 
-import functools
 import logging
 import threading
 import time
@@ -99,7 +98,7 @@ class Database:
 
     def __init__(self, engine: Engine, migrations: str) -> None:
         self._engine = Engine(engine.pool.recreate(), engine.dialect, engine.url)
-        self._migrations = migrations
+        self._heads = set(ScriptDirectory(migrations).get_heads())
 
     def answers(self) -> str:
         """Check that a statement is answered."""
@@ -117,10 +116,6 @@ class Database:
                 return OK if _versions(connection) == self._heads else BEHIND
         except SQLAlchemyError:
             return DOWN
-
-    @functools.cached_property
-    def _heads(self) -> set[str]:
-        return set(ScriptDirectory(self._migrations).get_heads())
 
 
 def _versions(connection: Connection) -> set[str]:

@@ -17,7 +17,8 @@ from pathlib import Path
 from prometheus_client import multiprocess, values
 
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_PREFIX = "authsvc-metrics-"
+PREFIX = "authsvc-metrics-"
+"""What the folders of the files are called."""
 _MASTER = "master"
 
 
@@ -41,7 +42,7 @@ def share() -> None:
     if _Place.folder is not None:
         return
     _sweep()
-    _Place.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    _Place.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     # systemd-tmpfiles, too, spares a folder that is locked.
     _Place.descriptor = os.open(_Place.folder, os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(_Place.descriptor, fcntl.LOCK_EX)
@@ -74,7 +75,7 @@ def mark_dead(number: str) -> None:
 
 
 def _sweep() -> None:
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         # Not ours, or gone meanwhile, or in use: then it is not to be removed.
         with contextlib.suppress(OSError):
             _remove_unless_locked(left)
