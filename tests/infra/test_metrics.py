@@ -39,14 +39,15 @@ def begin():
     pid = os.fork()
     if pid:
         living[pid] = number
+        os.waitpid(pid, os.WUNTRACED)
         return pid
     metric_files.take(number)
     for _ in range(100):
         metrics.answered("session", "log_in", "ok", 0.003)
     metrics.queued(+1)
     os.kill(os.getpid(), signal.SIGSTOP)
+    os._exit(1)
 def end(pid):
-    os.waitpid(pid, os.WUNTRACED)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     metric_files.mark_dead(living.pop(pid))
@@ -55,7 +56,6 @@ for _ in range(20):
     for pid in pair:
         end(pid)
 last = begin()
-os.waitpid(last, os.WUNTRACED)
 print(metrics.exposition().decode())
 print("#files", *sorted(file.name for file in metric_files.folder().iterdir()))
 end(last)
@@ -64,10 +64,12 @@ print("#after", metrics.exposition().decode().count("authsvc_hash_queue 0.0"))
 
 
 def values(metrics: Metrics | str) -> dict[str, float]:
-    """Return the value of every series, by its name and labels."""
+    """Return the value of every series, by its name and its labels in order."""
     text = metrics if isinstance(metrics, str) else metrics.exposition().decode()
     return {
-        ":".join([sample.name, *sample.labels.values()]): sample.value
+        ":".join(
+            [sample.name, *(sample.labels[label] for label in sorted(sample.labels))]
+        ): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -90,8 +92,8 @@ def test_answers_are_counted_and_timed_by_what_was_asked() -> None:
     assert found["authsvc_requests_total:token:log_in:ok"] == 2
     assert found["authsvc_requests_total:token:log_in:invalid_credentials"] == 1
     assert found["authsvc_request_seconds_count:token:log_in"] == 3
-    assert found["authsvc_request_seconds_bucket:token:log_in:0.01"] == 0
-    assert found["authsvc_request_seconds_bucket:token:log_in:0.025"] == 3
+    assert found["authsvc_request_seconds_bucket:token:0.01:log_in"] == 0
+    assert found["authsvc_request_seconds_bucket:token:0.025:log_in"] == 3
 
 
 def test_hashes_are_queued_measured_and_refused() -> None:
