@@ -1,9 +1,10 @@
 """The log: one event per line on standard error, as JSON for machines or plain for people."""
 
+import functools
 import json
 import logging
 import sys
-from datetime import UTC, datetime
+import time
 from typing import Any
 
 import structlog
@@ -53,9 +54,15 @@ def configure(level: str, form: str) -> None:
 
 def _add_time(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     record = event.get("_record")
-    moment = datetime.now(UTC) if record is None else datetime.fromtimestamp(record.created, UTC)
-    event["timestamp"] = moment.isoformat(timespec="milliseconds")
+    moment = time.time() if record is None else record.created
+    second = int(moment)
+    event["timestamp"] = f"{_clock(second)}.{int((moment - second) * 1000):03}+00:00"
     return event
+
+
+@functools.lru_cache(maxsize=2)
+def _clock(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
@@ -63,10 +70,10 @@ def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
 
 
 def _render_line(_: WrappedLogger, __: str, event: EventDict) -> str:
-    time, level, logger = event.pop("timestamp"), event.pop("level"), event.pop("logger")
+    moment, level, logger = event.pop("timestamp"), event.pop("level"), event.pop("logger")
     text, request_id = event.pop("event"), event.pop("request_id", None)
     traceback = event.pop("exception", None)
-    words = [f"{time} {level.upper()} {logger}: {text}"]
+    words = [f"{moment} {level.upper()} {logger}: {text}"]
     if request_id is not None:
         words.append(f"[{request_id}]")
     words += [f"{name}={value}" for name, value in event.items()]

@@ -14,6 +14,7 @@ Address = IPv4Address | IPv6Address
 
 LANGUAGES = ("en", "zh")
 AGENT_MAX_LENGTH = 256
+_REMEMBERED, _REMEMBERED_LENGTH = 1024, 128
 CLIENT_ADDRESS = "authsvc.client_address"
 """Where the environment of a request holds the client's address."""
 REQUEST_ID = "authsvc.request_id"
@@ -35,6 +36,8 @@ class TrustedProxies:
     def __init__(self, networks: Sequence[Network] = (), unix_socket: bool = False) -> None:
         self._networks = tuple(networks)
         self._unix_socket = unix_socket
+        self._remembered = lru_cache(_REMEMBERED)(self._find)
+        self._trusted = lru_cache(_REMEMBERED)(lambda peer: self._trusts(_parse(peer)))
 
     def client(self, peer: str, forwarded_for: str) -> str:
         """Return the client's address.
@@ -43,6 +46,15 @@ class TrustedProxies:
         of `X-Forwarded-For` that is not itself trusted. What stands left of an
         entry that is no address is not believed.
         """
+        if len(forwarded_for) > _REMEMBERED_LENGTH:
+            return self._find(peer, forwarded_for)
+        return self._remembered(peer, forwarded_for)
+
+    def trusts(self, peer: str) -> bool:
+        """Tell whether what this peer says about a request is believed."""
+        return self._trusted(peer)
+
+    def _find(self, peer: str, forwarded_for: str) -> str:
         nearest = _parse(peer)
         if not self._trusts(nearest):
             return _text(nearest)
@@ -54,10 +66,6 @@ class TrustedProxies:
             if not self._trusts(hop):
                 break
         return _text(nearest)
-
-    def trusts(self, peer: str) -> bool:
-        """Tell whether what this peer says about a request is believed."""
-        return self._trusts(_parse(peer))
 
     def _trusts(self, address: Address | None) -> bool:
         if address is None:
