@@ -18,8 +18,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from authsvc.core.errors import Overloaded
 
-MOST_WAITING = 2
-LONGEST_WAIT = 0.5
+MOST_WAITING = 15
+LONGEST_WAIT = 0.1
 RETRY_AFTER = 1
 """Pictures that wait to be drawn in one process, and times in seconds."""
 
