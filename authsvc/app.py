@@ -34,6 +34,7 @@ from authsvc.infra.mail import Delivery, FileDelivery, SmtpDelivery
 from authsvc.infra.metrics import Metrics
 from authsvc.infra.one_time_codes import TotpCodes
 from authsvc.infra.outbox import SqlMailTokens, SqlOutbox
+from authsvc.infra.painting_queue import PaintingQueue
 from authsvc.infra.password_strength import ZxcvbnMeter
 from authsvc.infra.postman import Postman
 from authsvc.infra.proof_of_work import AltchaWork
@@ -293,7 +294,7 @@ def _captchas(
     work = AltchaWork(_derive(secret, b"proof of work"), settings.captcha_pow_max_number)
     return Captchas(
         store=RedisCaptchaStore(client, settings.captcha_max_live_total),
-        painter=PillowPainter(),
+        painter=PaintingQueue(PillowPainter()),
         speaker=ClipSpeaker(),
         proof_of_work=work if settings.captcha_pow else None,
         clock=time.time,

@@ -6,7 +6,6 @@ through them. Wherever two strokes cross, ink turns to paper, so that an eye can
 
 import io
 import math
-import threading
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -15,13 +14,6 @@ from random import Random
 from typing import NamedTuple
 
 from PIL import Image, ImageChops, ImageDraw, ImageFont
-
-from authsvc.core.errors import Overloaded
-
-MOST_WAITING = 2
-LONGEST_WAIT = 0.5
-RETRY_AFTER = 1
-"""Pictures that wait to be drawn in one process, and times in seconds."""
 
 WIDTH, HEIGHT = 300, 110
 MARGIN = 4
@@ -57,13 +49,8 @@ FINER = 4
 class PillowPainter:
     """Meets `authsvc.core.ports.CaptchaPainter`.
 
-    Any number of threads may share it: one draws at a time, since a flood of pictures must leave
-    the processor to others, and few wait, since they keep others from being answered.
+    It keeps nothing but sprites, which never change, so any number of threads may share it.
     """
-
-    def __init__(self) -> None:
-        self._drawing = threading.Lock()
-        self._room = threading.BoundedSemaphore(1 + MOST_WAITING)
 
     def paint(self, answer: str, seed: bytes) -> bytes:
         """Draw an answer as a PNG of at most 3 KB.
@@ -75,23 +62,7 @@ class PillowPainter:
             answer: One to eight letters and digits of ASCII, in either case; meant for five to
                 seven of the alphabet of `authsvc.core.captchas`.
             seed: Any bytes. All that is random in the picture follows from them.
-
-        Raises:
-            Overloaded: too many pictures are waiting to be drawn.
         """
-        if not self._room.acquire(blocking=False):
-            raise Overloaded(RETRY_AFTER)
-        try:
-            if not self._drawing.acquire(timeout=LONGEST_WAIT):
-                raise Overloaded(RETRY_AFTER)
-            try:
-                return self._paint(answer, seed)
-            finally:
-                self._drawing.release()
-        finally:
-            self._room.release()
-
-    def _paint(self, answer: str, seed: bytes) -> bytes:
         rng = Random(seed)  # noqa: S311 - the seed is secret
         glyphs = _lay_out(
             [_glyph(char, rng.choice(ANGLES), rng.choice(SHEARS)) for char in answer.upper()], rng

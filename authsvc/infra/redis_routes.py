@@ -176,7 +176,7 @@ class Changing(ABC):
 
     def refresh(self) -> None:
         # While one thread asks, the others go on with what is known; if nothing is, they wait.
-        if not self._lock.acquire(blocking=not self._known):
+        if not self._lock.acquire(blocking=not self._knows()):
             return
         try:
             if time.monotonic() - self._asked_at >= ASK_EVERY:
@@ -184,6 +184,10 @@ class Changing(ABC):
                 self._asked_at = time.monotonic()
         finally:
             self._lock.release()
+
+    @abstractmethod
+    def _knows(self) -> bool:
+        """Tell whether anybody ever told who serves what."""
 
     @abstractmethod
     def _ask(self) -> None:
@@ -230,6 +234,9 @@ class MasterBySentinel(Changing):
     def redirect(self, error: AskError) -> Node:
         raise ConnectionLost(f"this Redis is part of a cluster: {error}")
 
+    def _knows(self) -> bool:
+        return self._master is not None
+
     def _ask(self) -> None:
         try:
             host, port = self._sentinel.discover_master(self._servers.service)
@@ -272,6 +279,9 @@ class Cluster(Changing):
             node.forget_outage()
             self._owners[error.slot_id] = node
         return node
+
+    def _knows(self) -> bool:
+        return bool(self._masters)
 
     def _ask(self) -> None:
         enough = time.monotonic() + self._options.timeout

@@ -236,6 +236,24 @@ class TestHowMany:
         stores.captchas.take(ids[0], GREEDY)
         assert client.get("/v1/captcha").status == 200
 
+    def test_all_addresses_hold_so_many_live_captchas_in_every_dialects_words(
+        self, serve: Serve, stores: Stores
+    ) -> None:
+        for key in stores.client.scan_iter("authsvc:captcha*", count=1000):
+            stores.client.delete(key)
+        service = serve("few-in-all", {"AUTHSVC_CAPTCHA_MAX_LIVE_TOTAL": "16"})
+        client = Client(service.first, source=GREEDY)
+        answers = [client.get("/captcha") for _ in range(200)]
+        assert 16 / 2 <= sum(answer.status == 200 for answer in answers) <= 16
+        refused = next(answer for answer in answers if answer.status != 200)
+        assert (refused.status, refused.json()) == (503, {"error": "Service unavailable"})
+        assert 1 <= int(refused.headers["Retry-After"]) <= 310
+        problems = [client.get("/v1/captcha") for _ in range(20)]
+        problem = next(answer for answer in problems if answer.status != 200)
+        assert_problem(problem, 503, "overloaded")
+        for key in stores.client.scan_iter("authsvc:captcha*", count=1000):
+            stores.client.delete(key)
+
     def test_an_issued_captcha_costs_little_until_it_is_seen(
         self, service: Service, stores: Stores
     ) -> None:

@@ -16,19 +16,17 @@ from authsvc.core.ports import CaptchaStore, Users
 from authsvc.core.users import User
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.database import db
-from authsvc.infra.redis import RedisClient, RedisOptions, connect
+from authsvc.infra.redis import RedisClient, connect
 from authsvc.infra.users import SqlUsers
 from tests.core.fakes import FakeCaptchaStore, FakeClock, FakeUsers
 from tests.infra.databases import Crowd, migrated, new_user, nothing_more, sqlite_url
-from tests.support.redis import RedisServer
+from tests.infra.redis_kinds import FAKE, PATIENT, REAL, emptied
 
 ID = "A" * 22
 CLIENT = "192.0.2.1"
 MOST_LIVE = 64
-FAKE = pytest.param("fake", id="fake")
 SQLITE = pytest.param("sqlite", id="sqlite")
 MARIADB = pytest.param("mariadb", id="mariadb", marks=pytest.mark.mariadb)
-REDIS = pytest.param("redis", id="redis", marks=pytest.mark.redis_server)
 
 
 @pytest.fixture(scope="module", params=[FAKE, SQLITE, MARIADB])
@@ -227,10 +225,16 @@ class Time:
             self.clock.advance(seconds)
 
 
-@pytest.fixture(params=[FAKE, REDIS])
-def clock(request: pytest.FixtureRequest) -> FakeClock | None:
+@pytest.fixture(params=[FAKE, *REAL])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of Redis, or `fake`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def clock(kind: str) -> FakeClock | None:
     """The fake clock, or None where real time passes."""
-    return FakeClock() if request.param == "fake" else None
+    return FakeClock() if kind == "fake" else None
 
 
 @pytest.fixture
@@ -240,14 +244,12 @@ def passing(clock: FakeClock | None) -> Time:
 
 
 @pytest.fixture
-def client(request: pytest.FixtureRequest, clock: FakeClock | None) -> Iterator[RedisClient | None]:
+def client(request: pytest.FixtureRequest, kind: str) -> Iterator[RedisClient | None]:
     """A client of an empty Redis, or None where there is none."""
-    if clock is not None:
+    if kind == "fake":
         yield None
         return
-    server: RedisServer = request.getfixturevalue("redis_server")
-    server.flush()
-    client = connect(server.url, RedisOptions(pool_size=8, connect_timeout=1, timeout=2))
+    client = connect(emptied(request, kind).url, PATIENT)
     yield client
     client.close()
 

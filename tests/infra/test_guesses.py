@@ -22,8 +22,11 @@ from tests.core.fakes import FakeClock
 from tests.infra import proxy
 from tests.infra.databases import Crowd
 from tests.infra.proxy import Fate, LossyProxy
+from tests.infra.redis_kinds import FAKE, KINDS, PATIENT, REAL, emptied
 from tests.support.processes import HOST, free_port
 from tests.support.redis import RedisServer
+from tests.support.redis_cluster import RedisCluster
+from tests.support.redis_sentinel import WatchedRedis
 
 BOB, ALICE = "bob", "alice"
 HOME, AWAY = "192.0.2.1", "2001:db8:1:2::/64"
@@ -36,7 +39,7 @@ OPTIONS = RedisOptions(pool_size=20, connect_timeout=1, timeout=2)
 class Time:
     """Lets time pass: a fake clock goes forward, or all that a Redis holds becomes older."""
 
-    def __init__(self, clock: FakeClock, client: RedisClient | None) -> None:
+    def __init__(self, clock: FakeClock, client: Any) -> None:
         self._clock, self._client = clock, client
 
     def pass_(self, seconds: float) -> None:
@@ -52,6 +55,14 @@ def grow_older(client: Any, milliseconds: int) -> None:
             for member, at in client.zrange(key, 0, -1, withscores=True):
                 client.zadd(key, {member: at - milliseconds})
         client.pexpire(key, client.pttl(key) - milliseconds)
+
+
+def behind(server: RedisServer | WatchedRedis | RedisCluster) -> Any:
+    """Return a client of redis-py's own, for what a test does behind the store's back."""
+    if isinstance(server, RedisCluster):
+        return redis_py.Redis(port=server.owner("{guess}").port)
+    port = server.port if isinstance(server, RedisServer) else server.master().port
+    return redis_py.Redis(port=port)
 
 
 @contextmanager
@@ -129,17 +140,16 @@ def verdicts(store: GuessStore, tries: list[tuple[str, str]]) -> "Counter[bool]"
         return Counter([one.result(20) for one in [crowd.begin(passes, *each) for each in tries]])
 
 
-@pytest.mark.parametrize(
-    "server_of",
-    [
-        pytest.param(None, id="fake"),
-        pytest.param("redis_server", id="redis", marks=pytest.mark.redis_server),
-    ],
-)
+@pytest.mark.parametrize("kind", [FAKE, *REAL])
 class TestGuessStore:
     @pytest.fixture
-    def redis(self, request: pytest.FixtureRequest, server_of: str | None) -> Any:
-        return None if server_of is None else request.getfixturevalue("client")
+    def redis(self, request: pytest.FixtureRequest, kind: str) -> Iterator[RedisClient | None]:
+        if kind == "fake":
+            yield None
+            return
+        client = connect(emptied(request, kind).url, PATIENT)
+        yield client
+        client.close()
 
     @pytest.fixture
     def clock(self) -> FakeClock:
@@ -147,9 +157,13 @@ class TestGuessStore:
 
     @pytest.fixture
     def passing(
-        self, request: pytest.FixtureRequest, server_of: str | None, clock: FakeClock
-    ) -> Time:
-        return Time(clock, None if server_of is None else request.getfixturevalue("server"))
+        self, request: pytest.FixtureRequest, kind: str, clock: FakeClock
+    ) -> Iterator[Time]:
+        if kind == "fake":
+            yield Time(clock, None)
+            return
+        with behind(request.getfixturevalue(KINDS[kind])) as server:
+            yield Time(clock, server)
 
     @pytest.fixture
     def policy(self) -> GuessPolicy:

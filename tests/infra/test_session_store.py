@@ -18,6 +18,7 @@ from authsvc.infra.sessions import MOST_SESSIONS, RedisSessions
 from tests.core.fake_sessions import FakeSessionStore
 from tests.core.fakes import FakeClock
 from tests.infra.databases import Crowd
+from tests.infra.redis_kinds import FAKE, PATIENT, REAL, emptied
 from tests.support.processes import HOST, free_port
 from tests.support.redis import RedisServer
 
@@ -77,17 +78,15 @@ def server(redis_server: RedisServer) -> Iterator[Any]:
         yield server
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("fake", id="fake"),
-        pytest.param("redis", id="redis", marks=pytest.mark.redis_server),
-    ]
-)
-def world(request: pytest.FixtureRequest) -> World:
-    if request.param == "redis":
-        return World(RedisSessions(request.getfixturevalue("client")), None)
-    clock = FakeClock()
-    return World(FakeSessionStore(clock), clock)
+@pytest.fixture(params=[FAKE, *REAL])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "fake":
+        clock = FakeClock()
+        yield World(FakeSessionStore(clock), clock)
+        return
+    client = connect(emptied(request, request.param).url, PATIENT)
+    yield World(RedisSessions(client), None)
+    client.close()
 
 
 class TestOpening:

@@ -172,6 +172,8 @@ def test_mounts_that_are_set_stay(setting: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL", "no url"),
         ("DATABASE_URL", "postgresql://host/name"),
         ("REDIS_URL", "http://host"),
+        ("REDIS_URL", "redis+sentinel://host:26379"),
+        ("REDIS_URL", "redis+cluster://host:7000/1"),
         ("JWT_SECRET", "too short"),
         ("JWT_ISSUER", ""),
         ("TOKEN_LIFETIME", "0"),
