@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redis import Redis
-
 from authsvc.settings import NAMES
 from tests.support.client import Client
 from tests.support.mariadb import MariaDB
-from tests.support.processes import HOST
 from tests.support.redis import RedisServer
 from tests.support.service import Service
 
 PASSWORD = "correct horse 42 Battery"
-CAPTCHA_KEY = "authsvc:captcha:{%s}"
 
 # One generator stands for thousands of clients, so its limits are theirs together: raised, but
 # on, so that everything is counted as it is in production.
@@ -121,9 +117,3 @@ def _sign_up_one(client: Client, name: str) -> Account:
     login: Any = client.post("/v1/login", {"username": name, "password": PASSWORD})
     assert login.status == 200, login.text
     return Account(name, login.json()["accessToken"])
-
-
-def captcha_answer(redis_port: int, captcha_id: str) -> str:
-    """Returns what the picture of a live captcha shows."""
-    record: Any = Redis(HOST, redis_port).get(CAPTCHA_KEY % captcha_id)
-    return str(record.decode().rpartition(":")[2])
