@@ -21,14 +21,16 @@ RAISED = 100_000_000
 
 
 def raised_limits() -> dict[str, str]:
-    """Returns every limit that counts clients, as high as it goes."""
+    """Returns every limit that counts clients, as high as it goes, and room in the hash queue."""
     rates = re.compile(r"AUTHSVC_RATELIMIT_(?!ENABLED)")
     counts = re.compile(r"AUTHSVC_(CAPTCHA_MAX|GUESS_(PAIR|ADDRESS|NAME)$)")
-    return {
+    raised = {
         name: f"{RAISED}/minute" if rates.match(name) else str(RAISED)
         for name in sorted(NAMES)
         if rates.match(name) or counts.match(name)
     }
+    # All 128 clients may have their connection to the same worker.
+    return raised | {"AUTHSVC_HASH_QUEUE": "128"}
 
 
 CHEAP_HASH = {
