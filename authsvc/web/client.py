@@ -111,6 +111,7 @@ def language() -> str:
     return LANGUAGES[0]
 
 
+@lru_cache(maxsize=1024)
 def _network(address: str) -> str:
     parsed = _parse(address)
     if isinstance(parsed, IPv6Address):

@@ -11,8 +11,10 @@ from flask import Flask
 from tests.support.service import Service
 
 
-class _Idle:
-    """Whatever gunicorn's configuration starts and stops in a worker."""
+class _Idle(tuple[Any, ...]):
+    """Whatever gunicorn's configuration starts and stops in a worker: none, one or many."""
+
+    __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None

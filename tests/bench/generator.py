@@ -45,14 +45,16 @@ class Run:
 
     Args:
         statuses: status → answers.
-        latencies: of the answers with status 200 or 201.
-        seconds: from the first request to the last answer within the time.
+        latencies: of the answers with status 200 or 201, those after the time included.
+        in_time: how many of those came within the time.
+        seconds: from the first request to the end of the time, or to the last answer.
         cpu: of the generator.
         reconnects: connections that the service closed between two requests.
     """
 
     statuses: dict[str, int]
     latencies: list[float] = field(repr=False)
+    in_time: int
     seconds: float
     cpu: float
     reconnects: int
@@ -65,7 +67,7 @@ class Run:
     @property
     def rate(self) -> float:
         """Successes a second."""
-        return self.good / self.seconds
+        return self.in_time / self.seconds
 
     @property
     def share(self) -> float:
@@ -163,7 +165,7 @@ def _run(plan: dict[str, Any]) -> Run:
     by_number: dict[int, _Connection] = {}
     statuses: Counter[str] = Counter()
     latencies: list[float] = []
-    sent = reconnects = 0
+    sent = in_time = reconnects = 0
 
     def send_next(connection: _Connection) -> None:
         nonlocal sent
@@ -196,17 +198,17 @@ def _run(plan: dict[str, Any]) -> Run:
                 connection.repeat()
                 continue
             now = time.perf_counter()
-            if now <= deadline:
-                statuses[str(status)] += 1
-                if status in (200, 201):
-                    latencies.append(now - connection.sent_at)
+            statuses[str(status)] += 1
+            if status in (200, 201):
+                latencies.append(now - connection.sent_at)
+                in_time += now <= deadline
             if now < deadline and sent < plan["count"]:
                 send_next(connection)
             else:
                 waiting -= 1
                 ended = min(now, deadline)
-    seconds = (plan["seconds"] if ended == deadline else ended - began) or 1e-9
-    return Run(dict(statuses), latencies, seconds, time.process_time() - cpu, reconnects)
+    spent = time.process_time() - cpu
+    return Run(dict(statuses), latencies, in_time, ended - began, spent, reconnects)
 
 
 if __name__ == "__main__":

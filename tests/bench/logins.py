@@ -52,18 +52,14 @@ def _tell(results: Results, number: int, measured: list[tuple[Run, float]]) -> N
             THROUGHPUT if many else None,
         )
     )
+    answered = [(run, hashes) for run, hashes in measured if run.good]
     for part, goal in ((0.5, None), (0.99, TAIL if number == 8 else None)):
-        results.figures.append(
-            Figure(
-                f"login p{part * 100:.0f} at concurrency {number} ÷ ideal queueing time",
-                [
-                    run.percentile(part) * hashes / max(number, CORES)
-                    for run, hashes in measured
-                    if run.good
-                ],
-                goal,
-            )
-        )
+        ideal = [max(number, CORES) / hashes for _, hashes in answered]
+        took = [run.percentile(part) for run, _ in answered]
+        name = f"login p{part * 100:.0f} at concurrency {number} ÷ ideal queueing time"
+        ratios = [one / other for one, other in zip(took, ideal, strict=True)]
+        if ratios:
+            results.figures.append(Figure(name, ratios, goal))
     results.raw[f"logins at {number}"] = [
         {"rate": run.rate, "limit": hashes, "statuses": run.statuses, "reconnects": run.reconnects}
         for run, hashes in measured
