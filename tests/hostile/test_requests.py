@@ -96,6 +96,8 @@ def test_nginx_refuses_in_the_words_of_the_dialect(
     assert (answer.status, answer.json()) == (status, said)
     kind = "application/problem+json" if "code" in said else "application/json"
     assert answer.headers["Content-Type"] == kind
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.parametrize("version", ["HTTP/3.0", "HTTP/9.9"])
