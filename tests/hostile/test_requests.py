@@ -100,6 +100,20 @@ def test_nginx_refuses_in_the_words_of_the_dialect(
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("A" * 21, "/login"),
+        ("AB", "/api/login"),
+    ],
+)
+def test_nginx_refuses_a_method_that_gunicorn_would_answer_with_a_page(
+    method: str, path: str, fronted: Place
+) -> None:
+    answer = ask(fronted.first, message(path, method=method))
+    assert (answer.status, answer.json()) == (405, {"error": "Method not allowed"})
+
+
 @pytest.mark.parametrize("version", ["HTTP/3.0", "HTTP/9.9"])
 def test_nginx_refuses_another_version_in_words(version: str, fronted: Place) -> None:
     answer = ask(fronted.first, message("/version", method="GET", version=version))
