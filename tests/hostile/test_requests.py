@@ -183,6 +183,13 @@ def test_what_is_dear_to_parse_is_too_large_to_be_parsed(body: bytes, place: Pla
     assert (answer.status, answer.json()) == (413, {"error": "Request too large"})
 
 
+def test_bodies_that_are_too_large_cost_nobody_else_an_answer(fronted: Place) -> None:
+    large = message("/login", JSON, body=b"x" * 100_000)
+    other = message("/version", method="GET")
+    statuses = [ask(fronted.first, sent).status for _ in range(40) for sent in (large, other)]
+    assert statuses == [413, 200] * 40
+
+
 # ---------------------------------------------------------------- bodies
 
 BOMB = gzip.compress(b" " * 10_000_000)
