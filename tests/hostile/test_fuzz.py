@@ -14,7 +14,7 @@ import pytest
 from tests.support.processes import clean_environment
 from tests.support.service import ROOT
 
-SECONDS = 12
+SECONDS = 8
 LEAST_RUNS = 1000
 
 pytestmark = pytest.mark.skipif(

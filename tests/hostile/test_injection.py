@@ -115,6 +115,8 @@ def test_what_was_sent_never_comes_back_as_a_page(method: str, path: str, servic
     answer = Client(service.first).request(method, path, json=body, headers={"Referer": SCRIPT})
     assert answer.headers["Content-Type"] in ("application/json", "application/problem+json")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    allowed = answer.headers["Content-Security-Policy"]
+    assert allowed == "default-src 'none'; frame-ancestors 'none'"
 
 
 def test_a_picture_is_named_as_one(service: Service) -> None:

@@ -96,6 +96,22 @@ def test_nginx_refuses_in_the_words_of_the_dialect(
     assert (answer.status, answer.json()) == (status, said)
     kind = "application/problem+json" if "code" in said else "application/json"
     assert answer.headers["Content-Type"] == kind
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("A" * 21, "/login"),
+        ("AB", "/api/login"),
+    ],
+)
+def test_nginx_refuses_a_method_that_gunicorn_would_answer_with_a_page(
+    method: str, path: str, fronted: Place
+) -> None:
+    answer = ask(fronted.first, message(path, method=method))
+    assert (answer.status, answer.json()) == (405, {"error": "Method not allowed"})
 
 
 @pytest.mark.parametrize("version", ["HTTP/3.0", "HTTP/9.9"])
@@ -165,6 +181,13 @@ def test_more_than_64_headers_are_refused(place: Place) -> None:
 def test_what_is_dear_to_parse_is_too_large_to_be_parsed(body: bytes, place: Place) -> None:
     answer = ask(place.first, message("/login", JSON, body=body))
     assert (answer.status, answer.json()) == (413, {"error": "Request too large"})
+
+
+def test_bodies_that_are_too_large_cost_nobody_else_an_answer(fronted: Place) -> None:
+    large = message("/login", JSON, body=b"x" * 100_000)
+    other = message("/version", method="GET")
+    statuses = [ask(fronted.first, sent).status for _ in range(40) for sent in (large, other)]
+    assert statuses == [413, 200] * 40
 
 
 # ---------------------------------------------------------------- bodies
