@@ -38,7 +38,7 @@ def _has_ipv6_loopback():
 
 bind = _listen_on()
 workers = settings.workers
-worker_class = "gthread"
+worker_class = "authsvc.worker.Worker"
 threads = settings.threads
 timeout = settings.request_timeout
 graceful_timeout = settings.graceful_timeout
