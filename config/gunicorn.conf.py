@@ -1,6 +1,9 @@
 """How gunicorn runs authsvc: `gunicorn -c config/gunicorn.conf.py wsgi:app`.
 
 Everything is decided by the AUTHSVC_* settings; see config/example.env.
+
+SIGHUP replaces the workers by new ones under traffic, and reads this file again; the code and
+the settings stay those that the master started with. Others are taken up by a restart.
 """
 
 import signal
