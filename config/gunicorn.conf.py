@@ -1,6 +1,9 @@
 """How gunicorn runs authsvc: `gunicorn -c config/gunicorn.conf.py wsgi:app`.
 
 Everything is decided by the AUTHSVC_* settings; see config/example.env.
+
+SIGHUP replaces the workers by new ones under traffic, and reads this file again; the code and
+the settings stay those that the master started with. Others are taken up by a restart.
 """
 
 import signal
@@ -38,7 +41,7 @@ def _has_ipv6_loopback():
 
 bind = _listen_on()
 workers = settings.workers
-worker_class = "gthread"
+worker_class = "authsvc.worker.Worker"
 threads = settings.threads
 timeout = settings.request_timeout
 graceful_timeout = settings.graceful_timeout
