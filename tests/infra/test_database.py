@@ -4,7 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from authsvc.core.errors import EmailTaken, UsernameTaken, UsersUnavailable
 from authsvc.core.users import User
+from authsvc.infra.connections import connected
 from authsvc.infra.database import db
 from authsvc.infra.users import SqlUsers
 from tests.infra.databases import (
@@ -279,8 +280,31 @@ class TestOutage:
                 facts = [type(use.exception(10)) for use in frozen]
             breakable_mariadb.resume()
             assert facts == [UsersUnavailable] * len(frozen)
-            pinged, then_connected = HASTY.read_timeout, HASTY.read_timeout
-            assert watch.seconds < pinged + then_connected + 1
+            assert watch.seconds < HASTY.read_timeout + HASTY.connect_timeout + 1
+            assert wait_until(lambda: answers(SqlUsers().by_id), 1)
+            SqlUsers().add(new_user("alice"), "hash", nothing_more)
+
+    def test_nobody_else_waits_for_a_database_that_is_known_to_be_silent(
+        self, breakable_mariadb: MariaDB
+    ) -> None:
+        with migrated(breakable_mariadb.create_database(), HASTY):
+            breakable_mariadb.pause()
+            assert not answers(SqlUsers().by_id)
+            watch = Stopwatch()
+            assert not any(answers(SqlUsers().by_id) for _ in range(50))
+            waited = watch.seconds
+            breakable_mariadb.resume()
+            assert waited < HASTY.read_timeout / 2
+            assert wait_until(lambda: answers(SqlUsers().by_id), 1)
+
+    def test_a_database_that_comes_back_from_a_restart_costs_nobody_an_error(
+        self, breakable_mariadb: MariaDB
+    ) -> None:
+        with migrated(breakable_mariadb.create_database()):
+            user, _ = SqlUsers().add(new_user("bob"), "hash", nothing_more)
+            breakable_mariadb.kill()
+            breakable_mariadb.start()
+            assert SqlUsers().by_id(user.id) == user
             SqlUsers().add(new_user("alice"), "hash", nothing_more)
 
     def test_a_database_frozen_at_the_commit_is_asked_again_before_anything_is_said(
@@ -319,12 +343,24 @@ class TestOutage:
                     use()
 
     def test_a_pool_without_a_free_connection_is_unavailable(self, tmp_path: Path) -> None:
-        with migrated(sqlite_url(tmp_path), HASTY) as app, Crowd(app, 1) as crowd:
-            held = [db.engine.connect() for _ in range(HASTY.size)]
+        with (
+            migrated(sqlite_url(tmp_path), HASTY) as app,
+            Crowd(app, 1) as crowd,
+            ExitStack() as held,
+        ):
+            for _ in range(HASTY.size):
+                held.enter_context(connected())
             with pytest.raises(UsersUnavailable):
                 crowd.begin(SqlUsers().by_id, 1).result(HASTY.wait + 2)
-            for connection in held:
-                connection.close()
+
+
+def answers(look: Callable[[int], object]) -> bool:
+    """Tell whether the database answers a question."""
+    try:
+        look(1)
+    except UsersUnavailable:
+        return False
+    return True
 
 
 def uses() -> list[Callable[[], object]]:

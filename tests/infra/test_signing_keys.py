@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask, current_app
-from sqlalchemy import Connection, delete, event, insert, select, update
+from sqlalchemy import Connection, Engine, delete, event, insert, select, update
 
 import authsvc.infra.signing_keys as signing_keys
 from authsvc.core.errors import InvalidToken, UsersUnavailable
 from authsvc.core.users import User
-from authsvc.infra.database import SigningKeyRow, connected, db
+from authsvc.infra.connections import connected
+from authsvc.infra.database import SigningKeyRow
 from authsvc.infra.jwt import CLOCK_SKEW_SECONDS, JwtIssuer, SigningKey
 from authsvc.infra.signing_keys import CACHE_SECONDS, NothingToRotate, SigningKeys
 from authsvc.infra.vault import Vault
@@ -146,11 +147,11 @@ def counted_queries() -> Iterator[list[str]]:
     def note(*arguments: Any) -> None:
         queries.append(arguments[2])
 
-    event.listen(db.engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     try:
         yield queries
     finally:
-        event.remove(db.engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 class TestFirstKey:
