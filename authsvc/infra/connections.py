@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from flask import Flask, current_app
-from sqlalchemy import URL, Connection, Engine, Executable, Row, event
+from sqlalchemy import URL, Connection, Engine, Row, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import (
     DBAPIError,
@@ -23,6 +23,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from authsvc.core.errors import UsersUnavailable
 from authsvc.infra import deadlines
@@ -30,6 +31,8 @@ from authsvc.infra.hosts import Place
 from authsvc.infra.wire import NOT_READY, BoundedConnection, Connector
 
 SQLITE = "sqlite"
+
+Columns = TypeVarTuple("Columns")
 
 _EXTENSION = "authsvc-database"
 _FAILURES = (OperationalError, InterfaceError, InternalError, PoolTimeout)
@@ -134,23 +137,23 @@ def connected(*, writes: bool = False) -> Iterator[Connection]:
         yield connection
 
 
-def fetch(wanted: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Row[Any]]:
+def fetch(wanted: TypedReturnsRows[*Columns]) -> Sequence[Row[*Columns]]:
     """Return the rows of one SELECT; it is asked again, once, if its connection was dead.
 
     Raises:
         UsersUnavailable: the database did not answer.
     """
     try:
-        return _fetch(wanted, parameters)
+        return _fetch(wanted)
     except UsersUnavailable as error:
         if not lost_connection(error.__cause__):
             raise
-    return _fetch(wanted, parameters)
+    return _fetch(wanted)
 
 
-def _fetch(wanted: Executable, parameters: dict[str, Any] | None) -> Sequence[Row[Any]]:
+def _fetch(wanted: TypedReturnsRows[*Columns]) -> Sequence[Row[*Columns]]:
     with connected() as connection:
-        return connection.execute(wanted, parameters).all()
+        return connection.execute(wanted).all()
 
 
 def commit(connection: Connection) -> None:
