@@ -9,10 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
-from typing import Any, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 from flask import Flask, current_app
-from sqlalchemy import URL, Connection, Engine, Row, event
+from sqlalchemy import (
+    URL,
+    BindParameter,
+    Connection,
+    Dialect,
+    Engine,
+    Row,
+    Select,
+    bindparam,
+    event,
+)
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import (
     DBAPIError,
@@ -32,7 +42,10 @@ from authsvc.infra.wire import NOT_READY, BoundedConnection, Connector
 
 SQLITE = "sqlite"
 
+T = TypeVar("T")
 Columns = TypeVarTuple("Columns")
+KEY: BindParameter[Any] = bindparam("key")
+"""What a `Lookup` is given."""
 
 _EXTENSION = "authsvc-database"
 _FAILURES = (OperationalError, InterfaceError, InternalError, PoolTimeout)
@@ -143,17 +156,51 @@ def fetch(wanted: TypedReturnsRows[*Columns]) -> Sequence[Row[*Columns]]:
     Raises:
         UsersUnavailable: the database did not answer.
     """
+    return _asked(lambda connection: connection.execute(wanted).all())
+
+
+class Lookup:
+    """A SELECT by one key, made into text once: it costs half of what `fetch` does.
+
+    Args:
+        wanted: its only parameter is `KEY`, as often as need be. Values are not converted:
+            they come as the driver gives them.
+    """
+
+    def __init__(self, wanted: Select[*tuple[Any, ...]]) -> None:
+        self._wanted = wanted
+        self._texts: dict[str, tuple[str, int]] = {}
+
+    def __call__(self, key: object) -> Sequence[Row[Any]]:
+        """Return the rows; they are asked for again, once, if the connection was dead.
+
+        Raises:
+            UsersUnavailable: the database did not answer.
+        """
+        return _asked(lambda connection: self._rows(connection, key))
+
+    def _rows(self, connection: Connection, key: object) -> Sequence[Row[Any]]:
+        sql, positions = self._text_for(connection.dialect)
+        parameters = (key,) * positions if positions else {KEY.key: key}
+        return connection.exec_driver_sql(sql, parameters).all()
+
+    def _text_for(self, dialect: Dialect) -> tuple[str, int]:
+        """Return the text, and how many parameters it has where they have no names."""
+        if dialect.name not in self._texts:
+            made = self._wanted.compile(dialect=dialect)
+            self._texts[dialect.name] = str(made), len(made.positiontup or ())
+        return self._texts[dialect.name]
+
+
+def _asked(ask: Callable[[Connection], T]) -> T:
     try:
-        return _fetch(wanted)
+        with connected() as connection:
+            return ask(connection)
     except UsersUnavailable as error:
         if not lost_connection(error.__cause__):
             raise
-    return _fetch(wanted)
-
-
-def _fetch(wanted: TypedReturnsRows[*Columns]) -> Sequence[Row[*Columns]]:
     with connected() as connection:
-        return connection.execute(wanted).all()
+        return ask(connection)
 
 
 def commit(connection: Connection) -> None:

@@ -39,6 +39,7 @@ _USER = (
 )
 SELECT_USER = select(*_USER)
 _FIELDS = [column.key for column in _USER]
+_TRUTHS = ("email_verified", "disabled", "totp_on")
 _EDITABLE = (
     "email",
     "permission",
@@ -54,9 +55,13 @@ _EDITABLE = (
 
 
 def user_of(row: Sequence[Any]) -> User:
-    """Return the user of a row of `SELECT_USER`."""
+    """Return the user of a row of `SELECT_USER`, as SQLAlchemy or the driver alone gives it."""
     values: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
-    created_at: datetime = values.pop("created_at")
+    for name in _TRUTHS:
+        values[name] = bool(values[name])
+    created_at: datetime | str = values.pop("created_at")
+    if isinstance(created_at, str):
+        created_at = datetime.fromisoformat(created_at)
     return User(**values, created_at=int(created_at.replace(tzinfo=UTC).timestamp()))
 
 

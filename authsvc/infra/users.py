@@ -1,16 +1,16 @@
 """The users, in SQL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Update, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from authsvc.core.errors import EmailTaken, UsernameTaken, UsersUnavailable
 from authsvc.core.ports import Change, Note, UserQuery, no_note
 from authsvc.core.users import NewUser, User
-from authsvc.infra.connections import CommitUndecided, commit, connected, fetch
+from authsvc.infra.connections import KEY, CommitUndecided, Lookup, commit, connected, fetch
 from authsvc.infra.database import UserRow
 from authsvc.infra.journal import Doubt
 from authsvc.infra.notes import store_note
@@ -19,6 +19,13 @@ from authsvc.infra.undo import journal
 from authsvc.infra.user_changes import SELECT_USER, edit_once, user_of
 
 T = TypeVar("T")
+
+_NAMED = UserRow.username_key == KEY
+_REACHED = (UserRow.email_key == KEY) & UserRow.email_verified
+_BY_ID = Lookup(SELECT_USER.where(UserRow.id == KEY))
+_BY_USERNAME = Lookup(SELECT_USER.where(_NAMED))
+_BY_EMAIL = Lookup(SELECT_USER.where(UserRow.email_key == KEY))
+_BY_LOGIN = Lookup(SELECT_USER.where(_NAMED | _REACHED).add_columns(_NAMED))
 
 
 class SqlUsers:
@@ -37,23 +44,21 @@ class SqlUsers:
 
     def by_username_key(self, key: str) -> User | None:
         """Return the user with this folded name."""
-        return _first(UserRow.username_key == key)
+        return _one(_BY_USERNAME(key))
 
     def by_login_key(self, key: str) -> User | None:
         """Return the user with this folded name, else the one with this verified address."""
-        named = UserRow.username_key == key
-        reached = (UserRow.email_key == key) & UserRow.email_verified
-        rows = fetch(SELECT_USER.where(named | reached).add_columns(named))
+        rows = _BY_LOGIN(key)
         best = max(rows, key=lambda row: bool(row[-1]), default=None)
         return None if best is None else user_of(best[:-1])
 
     def by_email_key(self, key: str) -> User | None:
         """Return the user with this folded e-mail address, verified or not."""
-        return _first(UserRow.email_key == key)
+        return _one(_BY_EMAIL(key))
 
     def by_id(self, user_id: int) -> User | None:
         """Return the user with this id."""
-        return _first(UserRow.id == user_id)
+        return _one(_BY_ID(user_id))
 
     def find(self, query: UserQuery) -> list[User]:
         """Return the users that are asked for."""
@@ -82,8 +87,7 @@ class SqlUsers:
         return repeated(lambda: edit_once(user_id, decide, by))
 
 
-def _first(condition: ColumnElement[bool]) -> User | None:
-    rows = fetch(SELECT_USER.where(condition))
+def _one(rows: Sequence[Row[Any]]) -> User | None:
     return user_of(rows[0]) if rows else None
 
 
