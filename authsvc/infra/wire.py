@@ -17,6 +17,7 @@ _CANNOT_CONNECT = 2003
 _REFUSED_EVERYWHERE = frozenset({1044, 1045, 1049, 1698})
 """The user, the password or the database's name is wrong: another host would say the same."""
 _SHORTEST_WAIT = 0.05
+_SHORTEST_COMMIT = 1.0
 _LONGEST_PROBE = 1.0
 _EVIDENCE_SECONDS = 0.9
 """How long a server must have been silent, for others not to wait for it."""
@@ -60,8 +61,8 @@ class BoundedConnection(Connection):
         return super().query(sql, unbuffered)
 
     def commit(self) -> None:
-        """Commit."""
-        self._bound()
+        """Commit; its answer is waited for a little even when the budget is spent."""
+        self._bound(_SHORTEST_COMMIT)
         super().commit()
 
     def rollback(self) -> None:
@@ -87,8 +88,8 @@ class BoundedConnection(Connection):
         """Whether the wait for the last answer was long enough to call the server silent."""
         return bool(self._read_timeout >= _EVIDENCE_SECONDS)
 
-    def _bound(self) -> None:
-        self._read_timeout = max(_SHORTEST_WAIT, min(self._longest_read, deadlines.left()))
+    def _bound(self, shortest: float = _SHORTEST_WAIT) -> None:
+        self._read_timeout = max(shortest, min(self._longest_read, deadlines.left()))
 
 
 class Connector:

@@ -5,19 +5,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from authsvc.core.errors import EmailTaken, UsernameTaken, UsersUnavailable
 from authsvc.core.users import User
+from authsvc.infra import connections
 from authsvc.infra.connections import connected
 from authsvc.infra.database import db
 from authsvc.infra.users import SqlUsers
@@ -336,6 +339,25 @@ class TestOutage:
             assert HASTY.write_timeout * 0.5 < watch.seconds < HASTY.write_timeout + 1
             assert SqlUsers().by_username_key("bob") is None
 
+    def test_a_full_disk_is_unavailable_leaves_nothing_half_made_and_is_got_over(
+        self, tmp_path: Path
+    ) -> None:
+        url = sqlite_url(tmp_path)
+        with migrated(url):
+            pass
+        with connected_to(url) as app:
+
+            def fill(connection: Any, _: object) -> None:
+                connection.execute("PRAGMA max_page_count = 100")
+
+            event.listen(db.engine, "connect", fill)
+            stored = [f"user{number}" for number in range(100) if is_added(f"user{number}")]
+            assert 0 < len(stored) < 100
+            assert [f"user{n}" for n in range(100) if count(url, f"user{n}")] == stored
+            event.remove(db.engine, "connect", fill)
+            connections.of(app).dispose()
+            assert is_added("late")
+
     def test_a_sqlite_file_that_cannot_be_opened_is_unavailable(self, tmp_path: Path) -> None:
         with connected_to(sqlite_url(tmp_path / "missing")):
             for use in uses():
@@ -352,6 +374,15 @@ class TestOutage:
                 held.enter_context(connected())
             with pytest.raises(UsersUnavailable):
                 crowd.begin(SqlUsers().by_id, 1).result(HASTY.wait + 2)
+
+
+def is_added(name: str) -> bool:
+    """Add a user of many bytes; tell whether that was answered with success."""
+    try:
+        SqlUsers().add(replace(new_user(name), data="x" * 16_000), "hash", nothing_more)
+    except UsersUnavailable:
+        return False
+    return True
 
 
 def answers(look: Callable[[int], object]) -> bool:
