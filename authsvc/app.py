@@ -19,12 +19,13 @@ from authsvc.core.profile import Profile
 from authsvc.core.recovery import Recovery, RecoveryPolicy
 from authsvc.core.second_factor import SecondFactor
 from authsvc.core.sessions import SessionPolicy, Sessions
-from authsvc.infra import database, health, pools, redis, runtime, traces
+from authsvc.infra import connections, database, health, pools, redis, runtime, traces, undo
 from authsvc.infra.audit import SqlAuditLog
 from authsvc.infra.captcha_audio import ClipSpeaker
 from authsvc.infra.captcha_image import PillowPainter
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.common_passwords import CommonPasswordTable
+from authsvc.infra.connections import PoolOptions
 from authsvc.infra.embedded import EmbeddedRedis
 from authsvc.infra.guesses import RedisGuesses
 from authsvc.infra.hashing import Argon2Hasher, HashSlots
@@ -133,7 +134,9 @@ def _mount(app: MountedFlask, settings: Settings) -> None:
 def _join(app: Flask, settings: Settings) -> None:
     data = settings.data.resolve()
     secret = settings.jwt_secret or runtime.signing_key(data)
-    database.install(app, settings.database_url or runtime.sqlite_url(data), _pool(settings))
+    database_url = settings.database_url or runtime.sqlite_url(data)
+    database.install(app, database_url, _pool(settings))
+    undo.install(app, database_url, lambda: runtime.undo_folder(data))
     client = redis.connect(settings.redis_url or EmbeddedRedis(data).url, _redis_options(settings))
     redis.install(app, client)
     limits.install(
@@ -257,9 +260,8 @@ def _watch(
     metrics: Metrics,
     tracing: Tracing | None,
 ) -> None:
-    with app.app_context():
-        engine = database.db.engine
-    checks = health.Database(engine, f"{app.root_path}/migrations")
+    engines = connections.of(app).reads, connections.of(app).writes
+    checks = health.Database(engines[0], f"{app.root_path}/migrations")
     web_health.install(
         app,
         readiness=health.Readiness(
@@ -273,15 +275,17 @@ def _watch(
         readers=settings.metrics_allow,
     )
     if tracing is not None:
-        tracing.follow_database(engine)
+        for engine in engines:
+            tracing.follow_database(engine)
         tracing.follow_redis(client)
     observing.install(app, settings.trusted_proxies, metrics, tracing)
     watch = pools.PoolWatch(
-        lambda: pools.database_connections(engine),
+        lambda: sum(map(pools.database_connections, engines)),
         lambda: redis.connections_in_use(client),
         metrics.in_use,
     )
-    app.extensions["authsvc-watchers"] = [watch] if tracing is None else [watch, tracing]
+    watchers = [watch, undo.Undoer(app)]
+    app.extensions["authsvc-watchers"] = watchers if tracing is None else [*watchers, tracing]
 
 
 def _port(settings: Settings) -> int:
@@ -324,8 +328,8 @@ def _hasher(settings: Settings, metrics: Metrics) -> Argon2Hasher:
     )
 
 
-def _pool(settings: Settings) -> database.PoolOptions:
-    return database.PoolOptions(
+def _pool(settings: Settings) -> PoolOptions:
+    return PoolOptions(
         size=settings.database_pool_size,
         overflow=settings.database_pool_overflow,
         wait=settings.database_pool_wait,

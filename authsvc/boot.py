@@ -1,15 +1,19 @@
 """From the environment to an application, or to a few plain sentences and exit status 1."""
 
+import os
 import sys
 from typing import NoReturn
 
 from flask import Flask
 
-from authsvc import cli, settings
+from authsvc import settings
 from authsvc.app import create_app
 from authsvc.infra import logs
 from authsvc.infra.embedded import EmbeddedRedisError
 from authsvc.settings import Settings, SettingsError
+
+_COMMAND = "FLASK_RUN_FROM_CLI"
+"""Set by the `flask` command."""
 
 
 def settings_or_exit() -> Settings:
@@ -33,7 +37,10 @@ def app_or_exit() -> Flask:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}.")
-    cli.install(app)
+    if _COMMAND in os.environ:
+        from authsvc import cli  # with Alembic, which costs those who serve time and memory
+
+        cli.install(app)
     return app
 
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from environs import Env, EnvError, EnvValidationError, validate
 from limits import parse_many
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from authsvc.infra import hosts
 from authsvc.infra.letterhead import is_sender
 from authsvc.infra.logs import JSON, LINES
 from authsvc.infra.mail import SmtpServer, parse_smtp_url
@@ -97,9 +97,11 @@ def _database_url(text: str) -> str | None:
     if not text:
         return None
     try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
+        url, _ = hosts.parse(text)
+    except ArgumentError:
         raise EnvError("is not a database URL.") from None
+    except ValueError as error:
+        raise EnvError(f"{error}.") from None
     if url.drivername not in ("sqlite", "mysql+pymysql", "mariadb+pymysql"):
         raise EnvError("must begin with sqlite://, mysql+pymysql:// or mariadb+pymysql://.")
     return text

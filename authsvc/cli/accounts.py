@@ -16,7 +16,8 @@ from authsvc.web.dialect import use_cases
 @with_appcontext
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    upgrade()
+    with plain_errors():
+        upgrade()
 
 
 @click.command("create-admin")

@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from authsvc.core.audit import Entry, Record
-from authsvc.infra.database import AuditRow, connected
+from authsvc.infra.connections import commit, connected, fetch
+from authsvc.infra.database import AuditRow
 from authsvc.infra.notes import store_entry
+from authsvc.infra.repeating import repeated
 
 _BATCH = 1000
 _SELECT = select(
@@ -30,9 +32,7 @@ class SqlAuditLog:
 
     def append(self, entry: Entry) -> None:
         """Add an entry that belongs to no change of a user."""
-        with connected(writes=True) as connection:
-            store_entry(connection, entry)
-            connection.commit()
+        repeated(lambda: _append(entry))
 
     def page(
         self, *, before: int | None, limit: int, user_id: int | None, action: str | None
@@ -45,9 +45,7 @@ class SqlAuditLog:
             wanted = wanted.where((AuditRow.actor_id == user_id) | (AuditRow.target_id == user_id))
         if action is not None:
             wanted = wanted.where(AuditRow.action == action)
-        with connected() as connection:
-            rows = connection.execute(wanted.order_by(AuditRow.id.desc()).limit(limit)).all()
-        return [_record(row) for row in rows]
+        return [_record(row) for row in fetch(wanted.order_by(AuditRow.id.desc()).limit(limit))]
 
     def forget_before(self, at: int) -> int:
         """Drop the records of before this time, and return how many there were.
@@ -58,6 +56,12 @@ class SqlAuditLog:
         while dropped := _drop_some(at):
             forgotten += dropped
         return forgotten
+
+
+def _append(entry: Entry) -> None:
+    with connected(writes=True) as connection:
+        store_entry(connection, entry)
+        commit(connection)
 
 
 def _drop_some(at: int) -> int:

@@ -1,38 +1,19 @@
-"""The database: its tables, its connections, and what its failures mean."""
+"""The database: its tables, and how an application is given it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    DateTime,
-    Engine,
-    ForeignKey,
-    Integer,
-    String,
-    Text,
-    event,
-    text,
-)
+from sqlalchemy import BigInteger, DateTime, ForeignKey, Integer, String, Text, create_engine, text
 from sqlalchemy.dialects import mysql
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from authsvc.core.errors import UsersUnavailable
 from authsvc.core.users import EMAIL_MAX_LENGTH, LONGEST_FOLDING, USERNAME_MAX_LENGTH
+from authsvc.infra import connections, deadlines, hosts
+from authsvc.infra.connections import PoolOptions
 
 MIGRATIONS = "authsvc/migrations"
-_DEADLOCK, _LOCK_WAIT_TIMEOUT = 1213, 1205
-_WRITES = "authsvc_writes"
 _USER_ID = "users.id"
 
 
@@ -156,94 +137,23 @@ class AuditRow(db.Model):  # type: ignore[name-defined,misc]
     details: Mapped[str] = mapped_column(Text)
 
 
-@dataclass(frozen=True, slots=True)
-class PoolOptions:
-    """Connections to the database: counts, and times in seconds."""
-
-    size: int
-    overflow: int
-    wait: int
-    recycle: int
-    connect_timeout: int
-    read_timeout: int
-    write_timeout: int
-
-
 def install(app: Flask, url: str, pool: PoolOptions) -> None:
-    """Give the application its database; nothing is connected yet."""
-    app.config["SQLALCHEMY_DATABASE_URI"] = url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
-        "hide_parameters": True,  # they hold names, addresses and hashes; errors are logged
-        "pool_pre_ping": True,
-        "pool_size": pool.size,
-        "max_overflow": pool.overflow,
-        "pool_timeout": pool.wait,
-        "pool_recycle": pool.recycle,
-        **_driver_options(url, pool),
-    }
-    db.init_app(app)
-    Migrate(app, db, directory=f"{app.root_path}/migrations")
-    with app.app_context():
-        _prepare(db.engine)
+    """Give the application its database; nothing is connected yet.
 
-
-def _driver_options(url: str, pool: PoolOptions) -> dict[str, Any]:
-    if make_url(url).get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": pool.write_timeout}}
-    lock_wait = max(1, pool.read_timeout - 1)
-    return {
-        "isolation_level": "READ COMMITTED",
-        "connect_args": {
-            "charset": "utf8mb4",
-            "connect_timeout": pool.connect_timeout,
-            "read_timeout": pool.read_timeout,
-            "write_timeout": pool.write_timeout,
-            "init_command": f"SET SESSION innodb_lock_wait_timeout = {lock_wait}",
-        },
-    }
-
-
-def _prepare(engine: Engine) -> None:
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def connected(*, writes: bool = False) -> Iterator[Connection]:
-    """Lend a connection, in a transaction that is rolled back unless it is committed.
-
-    Raises:
-        UsersUnavailable: the database did not answer.
+    Args:
+        app: the application.
+        url: of the database, with one host or several.
+        pool: how it is connected to.
     """
-    try:
-        with db.engine.connect().execution_options(**{_WRITES: writes}) as connection:
-            yield connection
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise UsersUnavailable from error
-
-
-def is_worth_repeating(error: BaseException | None) -> bool:
-    """Tell whether the database undid the transaction only because another stood in its way."""
-    return isinstance(error, DBAPIError) and _code(error) in (_DEADLOCK, _LOCK_WAIT_TIMEOUT)
-
-
-def lost_connection(error: DBAPIError) -> bool:
-    """Tell whether the connection broke, so that the outcome of a COMMIT is not known."""
-    return error.connection_invalidated
-
-
-def _code(error: DBAPIError) -> object:
-    arguments = getattr(error.orig, "args", ())
-    return arguments[0] if arguments else None
+    plain, places = hosts.parse(url)
+    options = connections.engine_options(plain, pool)
+    app.config["SQLALCHEMY_DATABASE_URI"] = plain
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
+    db.init_app(app)
+    deadlines.install(app)
+    with app.app_context():
+        writes = db.engine
+    reads = create_engine(
+        plain, **options, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
+    )
+    connections.install(app, connections.Connections(writes, reads, places, pool))

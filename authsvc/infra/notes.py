@@ -14,17 +14,17 @@ _VOID = "x"
 """Stands in place of the first digit of a hash that was replaced: no token has such a hash."""
 
 
-def store_note(connection: Connection, note: Note) -> None:
-    """Store a note in the transaction of the connection."""
-    for entry in note.entries:
-        store_entry(connection, entry)
+def store_note(connection: Connection, note: Note) -> list[int]:
+    """Store a note in the transaction of the connection; return the ids of its entries."""
+    ids = [store_entry(connection, entry) for entry in note.entries]
     for letter in note.letters:
         store_letter(connection, letter)
+    return ids
 
 
-def store_entry(connection: Connection, entry: Entry) -> None:
-    """Store an entry of the audit log in the transaction of the connection."""
-    connection.execute(
+def store_entry(connection: Connection, entry: Entry) -> int:
+    """Store an entry of the audit log in the transaction of the connection; return its id."""
+    stored = connection.execute(
         insert(AuditRow).values(
             at=int(time.time()),
             action=entry.action,
@@ -37,6 +37,7 @@ def store_entry(connection: Connection, entry: Entry) -> None:
             details=json.dumps(entry.details, ensure_ascii=False),
         )
     )
+    return int(stored.lastrowid)
 
 
 def store_letter(connection: Connection, letter: Letter) -> None:

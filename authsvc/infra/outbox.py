@@ -16,14 +16,10 @@ from authsvc.core.errors import UsersUnavailable
 from authsvc.core.letters import Letter
 from authsvc.core.mails import MOST_PER_HOUR, PAUSE
 from authsvc.core.ports import MailToken
-from authsvc.infra.database import (
-    LetterRow,
-    MailTokenRow,
-    UserRow,
-    connected,
-    is_worth_repeating,
-)
+from authsvc.infra.connections import commit, connected, fetch, is_in_the_way
+from authsvc.infra.database import LetterRow, MailTokenRow, UserRow
 from authsvc.infra.notes import store_letter, void_mail_tokens
+from authsvc.infra.repeating import repeated
 
 LEASE = 60
 """Seconds for which a letter belongs to the sender who claimed it."""
@@ -63,9 +59,7 @@ class SqlOutbox:
 
     def put(self, letter: Letter) -> None:
         """Keep a letter until it has been sent."""
-        with connected(writes=True) as connection:
-            store_letter(connection, letter)
-            connection.commit()
+        repeated(lambda: _put(letter))
         self.news.set()
 
     def claim(self) -> Waiting | None:
@@ -99,8 +93,7 @@ class SqlOutbox:
             UsersUnavailable
         """
         this = select(LetterRow.id).where(LetterRow.id == waiting.id)
-        with connected() as connection:
-            return connection.execute(this).first() is not None
+        return bool(fetch(this))
 
     def failed(self, waiting: Waiting) -> bool:
         """Keep a letter for a later try: after 30 s, then twice as long each time, up to 1 h.
@@ -135,32 +128,14 @@ class SqlMailTokens:
 
         The user is locked, so that two tokens are never both the first.
         """
-        with connected(writes=True) as connection:
-            user = select(UserRow.id).where(UserRow.id == token.user_id).with_for_update()
-            if connection.execute(user).first() is None:
-                return False
-            if _is_too_soon(connection, token, made_at, lifetime):
-                return False
-            void_mail_tokens(connection, _of_purpose(token))
-            connection.execute(
-                insert(MailTokenRow).values(
-                    token_hash=token_hash,
-                    user_id=token.user_id,
-                    purpose=token.purpose,
-                    email=token.email,
-                    expires_at=made_at + lifetime,
-                )
-            )
-            connection.commit()
-        return True
+        return repeated(lambda: _keep(token_hash, token, made_at, lifetime))
 
     def look(self, token_hash: str, now: int) -> MailToken | None:
         """Return a token that is kept and has not expired."""
         live = (MailTokenRow.token_hash == token_hash) & (MailTokenRow.expires_at > now)
         wanted = select(MailTokenRow.user_id, MailTokenRow.purpose, MailTokenRow.email)
-        with connected() as connection:
-            row = connection.execute(wanted.where(live)).first()
-        return None if row is None else MailToken(*row)
+        rows = fetch(wanted.where(live))
+        return MailToken(*rows[0]) if rows else None
 
     def withdraw(self, token_hash: str) -> None:
         """Forget a token that was never sent, as if it had not been made."""
@@ -180,6 +155,33 @@ class SqlMailTokens:
             connection.commit()
 
 
+def _put(letter: Letter) -> None:
+    with connected(writes=True) as connection:
+        store_letter(connection, letter)
+        commit(connection)
+
+
+def _keep(token_hash: str, token: MailToken, made_at: int, lifetime: int) -> bool:
+    with connected(writes=True) as connection:
+        user = select(UserRow.id).where(UserRow.id == token.user_id).with_for_update()
+        if connection.execute(user).first() is None:
+            return False
+        if _is_too_soon(connection, token, made_at, lifetime):
+            return False
+        void_mail_tokens(connection, _of_purpose(token))
+        connection.execute(
+            insert(MailTokenRow).values(
+                token_hash=token_hash,
+                user_id=token.user_id,
+                purpose=token.purpose,
+                email=token.email,
+                expires_at=made_at + lifetime,
+            )
+        )
+        commit(connection)
+    return True
+
+
 def _due() -> list[tuple[int, int]]:
     wanted = (
         select(LetterRow.id, LetterRow.next_try_at)
@@ -187,15 +189,14 @@ def _due() -> list[tuple[int, int]]:
         .order_by(LetterRow.next_try_at, LetterRow.id)
         .limit(_CANDIDATES)
     )
-    with connected() as connection:
-        return [(letter_id, seen) for letter_id, seen in connection.execute(wanted)]
+    return [(letter_id, seen) for letter_id, seen in fetch(wanted)]
 
 
 def _claim_one(letter_id: int, seen: int) -> Waiting | None:
     try:
         return _claim_once(letter_id, seen)
     except UsersUnavailable as error:
-        if is_worth_repeating(error.__cause__):
+        if is_in_the_way(error.__cause__):
             return None
         raise
 

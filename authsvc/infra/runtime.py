@@ -5,7 +5,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from authsvc.infra.redis_supervisor import make_private
+from authsvc.infra.redis_supervisor import RuntimeFolderUnsafe, make_private
 
 _KEY_BYTES = 48
 
@@ -34,6 +34,22 @@ def lock_folder() -> Path:
     folder = Path(tempfile.gettempdir(), f"authsvc-{os.geteuid()}")
     make_private(folder)
     return folder
+
+
+def undo_folder(data: Path) -> Path:
+    """Return the folder for what is to be undone: in the data folder, else beside the lock files.
+
+    Raises:
+        RuntimeFolderUnsafe: others than this user may reach into it.
+        OSError: it cannot be made.
+    """
+    folder = data / "undo"
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
+    except (OSError, RuntimeFolderUnsafe):
+        return lock_folder()
+    return folder if os.access(folder, os.W_OK) else lock_folder()
 
 
 def _create(file: Path, text: str) -> None:

@@ -21,7 +21,8 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from authsvc.core.errors import Unsealable, UsersUnavailable
 from authsvc.core.ports import Clock
-from authsvc.infra.database import SigningKeyRow, connected
+from authsvc.infra.connections import connected, fetch
+from authsvc.infra.database import SigningKeyRow
 from authsvc.infra.jwt import CLOCK_SKEW_SECONDS, KEY_ALGORITHMS, SigningKey, make_key
 from authsvc.infra.vault import Vault
 
@@ -146,8 +147,7 @@ class SigningKeys:
 
     def statuses(self) -> list[KeyStatus]:
         """Return what is stored now, in the order of signing."""
-        with connected() as connection:
-            rows = connection.execute(_STORED).all()
+        rows = fetch(_STORED)
         now = self._clock()
         line = _Line(self._opened(rows), now)
         return [self._status(row, line, now) for row in rows]
@@ -245,8 +245,7 @@ class SigningKeys:
         if abs(now - self._failed_at) < _PAUSE_SECONDS:
             raise UsersUnavailable
         try:
-            with connected() as connection:
-                rows = connection.execute(_STORED).all()
+            rows = fetch(_STORED)
         except UsersUnavailable:
             self._failed_at = self._clock()
             raise

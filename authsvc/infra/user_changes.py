@@ -17,8 +17,10 @@ from authsvc.core.errors import (
 from authsvc.core.letters import VERIFY
 from authsvc.core.ports import Change
 from authsvc.core.users import User, fold
-from authsvc.infra.database import LetterRow, MailTokenRow, RecoveryCodeRow, UserRow, connected
+from authsvc.infra.connections import CommitUndecided, commit, connected, fetch
+from authsvc.infra.database import AuditRow, LetterRow, MailTokenRow, RecoveryCodeRow, UserRow
 from authsvc.infra.notes import store_note, void_mail_tokens
+from authsvc.infra.repeating import looked_up
 
 _USER = (
     UserRow.id,
@@ -37,6 +39,7 @@ _USER = (
 )
 SELECT_USER = select(*_USER)
 _FIELDS = [column.key for column in _USER]
+_TRUTHS = ("email_verified", "disabled", "totp_on")
 _EDITABLE = (
     "email",
     "permission",
@@ -52,9 +55,13 @@ _EDITABLE = (
 
 
 def user_of(row: Sequence[Any]) -> User:
-    """Return the user of a row of `SELECT_USER`."""
+    """Return the user of a row of `SELECT_USER`, as SQLAlchemy or the driver alone gives it."""
     values: dict[str, Any] = dict(zip(_FIELDS, row, strict=True))
-    created_at: datetime = values.pop("created_at")
+    for name in _TRUTHS:
+        values[name] = bool(values[name])
+    created_at: datetime | str = values.pop("created_at")
+    if isinstance(created_at, str):
+        created_at = datetime.fromisoformat(created_at)
     return User(**values, created_at=int(created_at.replace(tzinfo=UTC).timestamp()))
 
 
@@ -62,21 +69,47 @@ def edit_once(
     user_id: int, decide: Callable[[User, User | None], Change], by: int | None
 ) -> User | None:
     """Do in one transaction what `authsvc.core.ports.Users.edit` promises."""
-    with connected(writes=True) as connection:
-        ids = {user_id} if by is None else {user_id, by}
-        locked = SELECT_USER.where(UserRow.id.in_(ids)).order_by(UserRow.id).with_for_update()
-        users = {row.id: user_of(row) for row in connection.execute(locked)}
-        if user_id not in users:
-            raise UnknownUser
-        before = users[user_id]
-        change = decide(before, users.get(by) if by is not None else None)
-        if change.leaves_administrator is not None:
-            _require_another(connection, user_id, change.leaves_administrator)
-        _spend(connection, user_id, change)
-        _store(connection, before, change.after)
-        store_note(connection, change.note)
-        connection.commit()
+    try:
+        with connected(writes=True) as connection:
+            before, change = _decided(connection, user_id, decide, by)
+            if change.leaves_administrator is not None:
+                _require_another(connection, user_id, change.leaves_administrator)
+            _spend(connection, user_id, change)
+            _store(connection, before, change.after)
+            entries = store_note(connection, change.note)
+            commit(connection)
+    except CommitUndecided:
+        if not looked_up(lambda: _is_stored(before, change, entries)):
+            raise
     return change.after
+
+
+def _decided(
+    connection: Connection,
+    user_id: int,
+    decide: Callable[[User, User | None], Change],
+    by: int | None,
+) -> tuple[User, Change]:
+    ids = {user_id} if by is None else {user_id, by}
+    locked = SELECT_USER.where(UserRow.id.in_(ids)).order_by(UserRow.id).with_for_update()
+    users = {row.id: user_of(row) for row in connection.execute(locked)}
+    if user_id not in users:
+        raise UnknownUser
+    before = users[user_id]
+    return before, decide(before, users.get(by) if by is not None else None)
+
+
+def _is_stored(before: User, change: Change, entries: list[int]) -> bool:
+    """Tell whether a change is on disk, as far as it left anything to tell it by.
+
+    The locking reads wait for a transaction that is still being committed. Ids of the
+    audit log are never given twice.
+    """
+    if entries:
+        return bool(fetch(select(AuditRow.id).where(AuditRow.id == entries[0]).with_for_update()))
+    rows = fetch(SELECT_USER.where(UserRow.id == before.id).with_for_update())
+    now = user_of(rows[0]) if rows else None
+    return now == change.after and now != before
 
 
 def _require_another(connection: Connection, user_id: int, permission: int) -> None:

@@ -1,31 +1,31 @@
 """The users, in SQL."""
 
-import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Update, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from authsvc.core.errors import EmailTaken, UsernameTaken, UsersUnavailable
 from authsvc.core.ports import Change, Note, UserQuery, no_note
 from authsvc.core.users import NewUser, User
-from authsvc.infra.database import UserRow, connected, is_worth_repeating, lost_connection
+from authsvc.infra.connections import KEY, CommitUndecided, Lookup, commit, connected, fetch
+from authsvc.infra.database import UserRow
+from authsvc.infra.journal import Doubt
 from authsvc.infra.notes import store_note
+from authsvc.infra.repeating import Passing, looked_up, repeated
+from authsvc.infra.undo import journal
 from authsvc.infra.user_changes import SELECT_USER, edit_once, user_of
 
 T = TypeVar("T")
 
-_TRIES = 6
-_PAUSE_SECONDS = 0.02
-_REPEAT_SECONDS = 4.0
-_DECISION_SECONDS = 3.0
-
-
-class _Undecided(Exception):
-    """A key was taken, and is not any more."""
+_NAMED = UserRow.username_key == KEY
+_REACHED = (UserRow.email_key == KEY) & UserRow.email_verified
+_BY_ID = Lookup(SELECT_USER.where(UserRow.id == KEY))
+_BY_USERNAME = Lookup(SELECT_USER.where(_NAMED))
+_BY_EMAIL = Lookup(SELECT_USER.where(UserRow.email_key == KEY))
+_BY_LOGIN = Lookup(SELECT_USER.where(_NAMED | _REACHED).add_columns(_NAMED))
 
 
 class SqlUsers:
@@ -40,28 +40,25 @@ class SqlUsers:
         by: int | None = None,
     ) -> tuple[User, T]:
         """Store a user together with its note and with what `finish` does, or nothing of it."""
-        return _repeated(lambda: _add_once(new_user, password_hash, finish, note, by))
+        return repeated(lambda: _add_once(new_user, password_hash, finish, note, by))
 
     def by_username_key(self, key: str) -> User | None:
         """Return the user with this folded name."""
-        return _first(UserRow.username_key == key)
+        return _one(_BY_USERNAME(key))
 
     def by_login_key(self, key: str) -> User | None:
         """Return the user with this folded name, else the one with this verified address."""
-        named = UserRow.username_key == key
-        reached = (UserRow.email_key == key) & UserRow.email_verified
-        with connected() as connection:
-            rows = connection.execute(SELECT_USER.where(named | reached).add_columns(named)).all()
+        rows = _BY_LOGIN(key)
         best = max(rows, key=lambda row: bool(row[-1]), default=None)
         return None if best is None else user_of(best[:-1])
 
     def by_email_key(self, key: str) -> User | None:
         """Return the user with this folded e-mail address, verified or not."""
-        return _first(UserRow.email_key == key)
+        return _one(_BY_EMAIL(key))
 
     def by_id(self, user_id: int) -> User | None:
         """Return the user with this id."""
-        return _first(UserRow.id == user_id)
+        return _one(_BY_ID(user_id))
 
     def find(self, query: UserQuery) -> list[User]:
         """Return the users that are asked for."""
@@ -75,43 +72,23 @@ class SqlUsers:
             wanted = wanted.where(UserRow.permission == query.permission)
         if query.disabled is not None:
             wanted = wanted.where(UserRow.disabled == query.disabled)
-        with connected() as connection:
-            rows = connection.execute(wanted.order_by(UserRow.id).limit(query.limit)).all()
-        return [user_of(row) for row in rows]
+        return [user_of(row) for row in fetch(wanted.order_by(UserRow.id).limit(query.limit))]
 
     def replace_hash(self, user: User, password_hash: str) -> None:
         """Store another hash, unless the user's hash changed since `user` was read."""
         unchanged = (UserRow.id == user.id) & (UserRow.password_hash == user.password_hash)
-        with connected(writes=True) as connection:
-            connection.execute(update(UserRow).where(unchanged).values(password_hash=password_hash))
-            connection.commit()
+        renewal = update(UserRow).where(unchanged).values(password_hash=password_hash)
+        repeated(lambda: _write(renewal))
 
     def edit(
         self, user_id: int, decide: Callable[[User, User | None], Change], by: int | None = None
     ) -> User | None:
         """Change a user as decided on what is stored now, while nobody else changes it."""
-        return _repeated(lambda: edit_once(user_id, decide, by))
+        return repeated(lambda: edit_once(user_id, decide, by))
 
 
-def _repeated(work: Callable[[], T]) -> T:
-    """Do a transaction's work again if only another transaction stood in its way."""
-    last_start = time.monotonic() + _REPEAT_SECONDS
-    for attempt in range(_TRIES):
-        try:
-            return work()
-        except _Undecided:
-            continue
-        except UsersUnavailable as error:
-            if not is_worth_repeating(error.__cause__) or time.monotonic() > last_start:
-                raise
-            time.sleep(random.uniform(0, _PAUSE_SECONDS * (attempt + 1)))  # noqa: S311
-    raise UsersUnavailable
-
-
-def _first(condition: ColumnElement[bool]) -> User | None:
-    with connected() as connection:
-        row = connection.execute(SELECT_USER.where(condition)).first()
-    return None if row is None else user_of(row)
+def _one(rows: Sequence[Row[Any]]) -> User | None:
+    return user_of(rows[0]) if rows else None
 
 
 def _add_once(
@@ -130,8 +107,41 @@ def _add_once(
             raise _taken(connection, new_user) from None
         store_note(connection, note(user, creator))
         finished = finish(user)
-        _commit(connection, user)
+        journal().begin(doubt := Doubt(user.id, password_hash))
+        failure = _commit(connection)
+    _decide(doubt, failure)
     return user, finished
+
+
+def _commit(connection: Connection) -> DBAPIError | CommitUndecided | None:
+    """Commit, and return what kept it from being told to be done."""
+    try:
+        commit(connection)
+    except (DBAPIError, CommitUndecided) as failure:
+        return failure
+    return None
+
+
+def _decide(doubt: Doubt, failure: DBAPIError | CommitUndecided | None) -> None:
+    """Say whether a user was stored; one of whom that is not known is undone, sooner or later."""
+    if isinstance(failure, CommitUndecided) and not looked_up(lambda: _is_stored(doubt)):
+        journal().give_up(doubt)
+        raise failure
+    journal().settle(doubt)
+    if isinstance(failure, DBAPIError):
+        raise UsersUnavailable from failure
+
+
+def _is_stored(doubt: Doubt) -> bool:
+    """Tell whether a user is on disk; the locking read waits for a transaction under way."""
+    this = (UserRow.id == doubt.user_id) & (UserRow.password_hash == doubt.password_hash)
+    return bool(fetch(select(UserRow.id).where(this).with_for_update()))
+
+
+def _write(statement: Update) -> None:
+    with connected(writes=True) as connection:
+        connection.execute(statement)
+        commit(connection)
 
 
 def _locked(connection: Connection, user_id: int) -> User | None:
@@ -161,36 +171,7 @@ def _taken(connection: Connection, new_user: NewUser) -> Exception:
         return UsernameTaken()
     if new_user.email_key and _holds(connection, UserRow.email_key == new_user.email_key):
         return EmailTaken()
-    return _Undecided()
-
-
-def _commit(connection: Connection, user: User) -> None:
-    """Commit; if the answer is lost, find out what became of it before anything is said."""
-    try:
-        connection.commit()
-    except DBAPIError as error:
-        if not lost_connection(error) or not _was_stored(user):
-            raise
-
-
-def _was_stored(user: User) -> bool:
-    """Tell, from a new connection, whether a user is on disk.
-
-    The locking read waits for a transaction that is still being committed.
-    """
-    this = (UserRow.id == user.id) & (UserRow.password_hash == user.password_hash)
-    deadline = time.monotonic() + _DECISION_SECONDS
-    while True:
-        try:
-            with connected() as connection:
-                return (
-                    connection.execute(select(UserRow.id).where(this).with_for_update()).first()
-                    is not None
-                )
-        except UsersUnavailable:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.1)
+    return Passing()
 
 
 def _holds(connection: Connection, condition: ColumnElement[bool]) -> bool:

@@ -3,22 +3,22 @@
 from alembic import context
 from flask import current_app
 
+from authsvc.infra.migrations import turn
+
 database = current_app.extensions["migrate"].db
 
 
 def run_migrations() -> None:
     """Run the migrations on one connection, each in a transaction where the database has them."""
-    engine = database.engine
-    with engine.connect().execution_options(authsvc_writes=True) as connection:
+    with turn() as connection:
         context.configure(
             connection=connection,
             target_metadata=database.metadata,
-            render_as_batch=engine.dialect.name == "sqlite",
+            render_as_batch=connection.dialect.name == "sqlite",
             compare_type=True,
         )
         with context.begin_transaction():
             context.run_migrations()
-        connection.commit()
 
 
 run_migrations()

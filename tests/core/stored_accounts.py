@@ -16,14 +16,8 @@ from authsvc.core.ports import Change
 from authsvc.core.second_factor import SecondFactor
 from authsvc.core.sessions import Identity
 from authsvc.core.users import NewUser, User, fold
-from authsvc.infra.database import (
-    AuditRow,
-    LetterRow,
-    PoolOptions,
-    RecoveryCodeRow,
-    UserRow,
-    connected,
-)
+from authsvc.infra.connections import PoolOptions, connected
+from authsvc.infra.database import AuditRow, LetterRow, RecoveryCodeRow, UserRow
 from authsvc.infra.one_time_codes import TotpCodes
 from authsvc.infra.users import SqlUsers
 from authsvc.infra.vault import Vault

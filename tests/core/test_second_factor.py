@@ -25,7 +25,8 @@ from authsvc.core.errors import (
 from authsvc.core.ports import Change
 from authsvc.core.second_factor import SecondFactor
 from authsvc.core.sessions import Identity
-from authsvc.infra.database import RecoveryCodeRow, connected
+from authsvc.infra.connections import connected
+from authsvc.infra.database import RecoveryCodeRow
 from authsvc.infra.vault import Vault
 from tests.core.stored_accounts import CLIENT, PASSWORD, World, database
 from tests.infra.databases import Crowd, sqlite_url

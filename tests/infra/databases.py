@@ -1,5 +1,6 @@
 """The users in SQL, on a database of one's own, outside any service."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,8 +12,8 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from authsvc.core.users import NewUser, User, fold
-from authsvc.infra import database
-from authsvc.infra.database import PoolOptions
+from authsvc.infra import connections, database, migrations, undo
+from authsvc.infra.connections import PoolOptions
 from authsvc.infra.users import SqlUsers
 
 T = TypeVar("T")
@@ -38,15 +39,20 @@ HASTY = PoolOptions(
 
 
 @contextmanager
-def connected_to(url: str, pool: PoolOptions = PATIENT) -> Iterator[Flask]:
+def connected_to(
+    url: str, pool: PoolOptions = PATIENT, undo_folder: Path | None = None
+) -> Iterator[Flask]:
     """Be an application that has this database; its schema is left as it is."""
     app = Flask("authsvc", static_folder=None)
     database.install(app, url, pool)
-    with app.app_context():
+    migrations.install(app)
+    with tempfile.TemporaryDirectory() as folder, app.app_context():
+        undo.install(app, url, lambda: Path(folder if undo_folder is None else undo_folder))
         try:
             yield app
         finally:
-            database.db.engine.dispose()
+            connections.of(app).dispose()
+            undo.of(app).close()
 
 
 @contextmanager

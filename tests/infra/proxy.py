@@ -1,4 +1,4 @@
-"""A TCP proxy in front of MariaDB that loses a COMMIT, or the answer to it."""
+"""A TCP proxy in front of MariaDB that loses a COMMIT, the answer to it, or everything."""
 
 import socket
 import threading
@@ -23,6 +23,8 @@ class Fate(Enum):
 class LossyProxy:
     """Passes everything on, except for the first COMMIT once it is armed.
 
+    `sent` holds the commands of all clients, one each.
+
     Args:
         port: MariaDB's.
         fate: LOST: the connection is cut before the COMMIT is passed on;
@@ -39,7 +41,9 @@ class LossyProxy:
         self._armed = threading.Event()
         self._threads: list[threading.Thread] = []
         self._open = ExitStack()
+        self._dark = threading.Event()
         self.has_cut = False
+        self.sent: list[bytes] = []
 
     def __enter__(self) -> "LossyProxy":
         self._listener = self._open.enter_context(socket.create_server((HOST, 0)))
@@ -58,6 +62,14 @@ class LossyProxy:
         """Have the next COMMIT meet its fate."""
         self._armed.set()
 
+    def go_dark(self) -> None:
+        """Swallow everything from now on, and answer nothing."""
+        self._dark.set()
+
+    def come_back(self) -> None:
+        """Serve new connections again; what was swallowed never arrives."""
+        self._dark.clear()
+
     def _run(self, work: object, *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
         self._threads.append(thread)
@@ -73,6 +85,9 @@ class LossyProxy:
         with client:
             if time.monotonic() < self._down_until:
                 return
+            if self._dark.is_set():
+                swallow_all(client)
+                return
             with socket.create_connection(self._upstream) as server:
                 swallow = threading.Event()
                 back = threading.Thread(target=self._back, args=(server, client, swallow))
@@ -86,6 +101,10 @@ class LossyProxy:
     ) -> None:
         with suppress(OSError):
             while data := client.recv(65_536):
+                if self._dark.is_set():
+                    swallow_all(client)
+                    return
+                self.sent.append(data[4:])
                 if COMMIT not in data or not self._armed.is_set():
                     server.sendall(data)
                     continue
@@ -100,13 +119,21 @@ class LossyProxy:
     def _back(self, server: socket.socket, client: socket.socket, swallow: threading.Event) -> None:
         with suppress(OSError):
             while (data := server.recv(65_536)) and not swallow.is_set():
-                client.sendall(data)
+                if not self._dark.is_set():
+                    client.sendall(data)
         cut(client, server)
 
     def _note_cut(self) -> None:
         self._armed.clear()
         self._down_until = time.monotonic() + self._down
         self.has_cut = True
+
+
+def swallow_all(client: socket.socket) -> None:
+    """Read until the other end gives up."""
+    with suppress(OSError):
+        while client.recv(65_536):
+            pass
 
 
 def cut(*ends: socket.socket) -> None:

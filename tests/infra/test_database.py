@@ -4,20 +4,24 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from authsvc.core.errors import EmailTaken, UsernameTaken, UsersUnavailable
 from authsvc.core.users import User
+from authsvc.infra import connections
+from authsvc.infra.connections import connected
 from authsvc.infra.database import db
 from authsvc.infra.users import SqlUsers
 from tests.infra.databases import (
@@ -279,8 +283,31 @@ class TestOutage:
                 facts = [type(use.exception(10)) for use in frozen]
             breakable_mariadb.resume()
             assert facts == [UsersUnavailable] * len(frozen)
-            pinged, then_connected = HASTY.read_timeout, HASTY.read_timeout
-            assert watch.seconds < pinged + then_connected + 1
+            assert watch.seconds < HASTY.read_timeout + HASTY.connect_timeout + 1
+            assert wait_until(lambda: answers(SqlUsers().by_id), 1)
+            SqlUsers().add(new_user("alice"), "hash", nothing_more)
+
+    def test_nobody_else_waits_for_a_database_that_is_known_to_be_silent(
+        self, breakable_mariadb: MariaDB
+    ) -> None:
+        with migrated(breakable_mariadb.create_database(), HASTY):
+            breakable_mariadb.pause()
+            assert not answers(SqlUsers().by_id)
+            watch = Stopwatch()
+            assert not any(answers(SqlUsers().by_id) for _ in range(50))
+            waited = watch.seconds
+            breakable_mariadb.resume()
+            assert waited < HASTY.read_timeout / 2
+            assert wait_until(lambda: answers(SqlUsers().by_id), 1)
+
+    def test_a_database_that_comes_back_from_a_restart_costs_nobody_an_error(
+        self, breakable_mariadb: MariaDB
+    ) -> None:
+        with migrated(breakable_mariadb.create_database()):
+            user, _ = SqlUsers().add(new_user("bob"), "hash", nothing_more)
+            breakable_mariadb.kill()
+            breakable_mariadb.start()
+            assert SqlUsers().by_id(user.id) == user
             SqlUsers().add(new_user("alice"), "hash", nothing_more)
 
     def test_a_database_frozen_at_the_commit_is_asked_again_before_anything_is_said(
@@ -312,6 +339,25 @@ class TestOutage:
             assert HASTY.write_timeout * 0.5 < watch.seconds < HASTY.write_timeout + 1
             assert SqlUsers().by_username_key("bob") is None
 
+    def test_a_full_disk_is_unavailable_leaves_nothing_half_made_and_is_got_over(
+        self, tmp_path: Path
+    ) -> None:
+        url = sqlite_url(tmp_path)
+        with migrated(url):
+            pass
+        with connected_to(url) as app:
+
+            def fill(connection: Any, _: object) -> None:
+                connection.execute("PRAGMA max_page_count = 100")
+
+            event.listen(db.engine, "connect", fill)
+            stored = [f"user{number}" for number in range(100) if is_added(f"user{number}")]
+            assert 0 < len(stored) < 100
+            assert [f"user{n}" for n in range(100) if count(url, f"user{n}")] == stored
+            event.remove(db.engine, "connect", fill)
+            connections.of(app).dispose()
+            assert is_added("late")
+
     def test_a_sqlite_file_that_cannot_be_opened_is_unavailable(self, tmp_path: Path) -> None:
         with connected_to(sqlite_url(tmp_path / "missing")):
             for use in uses():
@@ -319,12 +365,33 @@ class TestOutage:
                     use()
 
     def test_a_pool_without_a_free_connection_is_unavailable(self, tmp_path: Path) -> None:
-        with migrated(sqlite_url(tmp_path), HASTY) as app, Crowd(app, 1) as crowd:
-            held = [db.engine.connect() for _ in range(HASTY.size)]
+        with (
+            migrated(sqlite_url(tmp_path), HASTY) as app,
+            Crowd(app, 1) as crowd,
+            ExitStack() as held,
+        ):
+            for _ in range(HASTY.size):
+                held.enter_context(connected())
             with pytest.raises(UsersUnavailable):
                 crowd.begin(SqlUsers().by_id, 1).result(HASTY.wait + 2)
-            for connection in held:
-                connection.close()
+
+
+def is_added(name: str) -> bool:
+    """Add a user of many bytes; tell whether that was answered with success."""
+    try:
+        SqlUsers().add(replace(new_user(name), data="x" * 16_000), "hash", nothing_more)
+    except UsersUnavailable:
+        return False
+    return True
+
+
+def answers(look: Callable[[int], object]) -> bool:
+    """Tell whether the database answers a question."""
+    try:
+        look(1)
+    except UsersUnavailable:
+        return False
+    return True
 
 
 def uses() -> list[Callable[[], object]]:

@@ -24,7 +24,8 @@ from authsvc.core.mails import Mail
 from authsvc.core.passwords import PasswordRule
 from authsvc.core.ports import Change, MailToken, UserQuery
 from authsvc.core.recovery import Recovery, RecoveryPolicy
-from authsvc.infra.database import LetterRow, MailTokenRow, connected
+from authsvc.infra.connections import connected
+from authsvc.infra.database import LetterRow, MailTokenRow
 from authsvc.infra.hashing import Argon2Hasher, HashSlots
 from authsvc.infra.letterhead import Letterhead
 from authsvc.infra.mail import (

@@ -23,7 +23,8 @@ from authsvc.core.passwords import PasswordRule
 from authsvc.core.ports import Change, MailToken
 from authsvc.core.recovery import Recovery, RecoveryPolicy
 from authsvc.core.users import User
-from authsvc.infra.database import LetterRow, MailTokenRow, connected
+from authsvc.infra.connections import connected
+from authsvc.infra.database import LetterRow, MailTokenRow
 from authsvc.infra.outbox import GIVEN_UP_AFTER, LEASE, SqlMailTokens, SqlOutbox, Waiting
 from authsvc.infra.users import SqlUsers
 from tests.infra.databases import Crowd, migrated, new_user, sqlite_url

@@ -4,18 +4,19 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask import Flask, current_app
-from sqlalchemy import Connection, delete, event, insert, select, update
+from sqlalchemy import Engine, delete, event, insert, select, update
 
 import authsvc.infra.signing_keys as signing_keys
 from authsvc.core.errors import InvalidToken, UsersUnavailable
 from authsvc.core.users import User
-from authsvc.infra.database import SigningKeyRow, connected, db
+from authsvc.infra.connections import connected, fetch
+from authsvc.infra.database import SigningKeyRow
 from authsvc.infra.jwt import CLOCK_SKEW_SECONDS, JwtIssuer, SigningKey
 from authsvc.infra.signing_keys import CACHE_SECONDS, NothingToRotate, SigningKeys
 from authsvc.infra.vault import Vault
@@ -146,11 +147,11 @@ def counted_queries() -> Iterator[list[str]]:
     def note(*arguments: Any) -> None:
         queries.append(arguments[2])
 
-    event.listen(db.engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", note)
     try:
         yield queries
     finally:
-        event.remove(db.engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 class TestFirstKey:
@@ -609,15 +610,15 @@ class TestDatabaseDown:
     ) -> None:
         asked: list[float] = []
 
-        def counted() -> AbstractContextManager[Connection]:
+        def counted(wanted: Any) -> Any:
             asked.append(clock())
-            return connected()
+            return fetch(wanted)
 
         with migrated(breakable_mariadb.create_database(), HASTY) as app:
             node = Node(clock)
             token = node.issue()
             clock.advance(CACHE_SECONDS + 1)
-            monkeypatch.setattr(signing_keys, "connected", counted)
+            monkeypatch.setattr(signing_keys, "fetch", counted)
             breakable_mariadb.pause()
             try:
                 with Crowd(app, 8) as crowd:

@@ -171,6 +171,8 @@ def test_mounts_that_are_set_stay(setting: pytest.MonkeyPatch) -> None:
         ("MOUNTS", ","),
         ("DATABASE_URL", "no url"),
         ("DATABASE_URL", "postgresql://host/name"),
+        ("DATABASE_URL", "mysql+pymysql://u:p@h1,h2:0/name"),
+        ("DATABASE_URL", "mysql+pymysql://u:p@h1,/name"),
         ("REDIS_URL", "http://host"),
         ("REDIS_URL", "redis+sentinel://host:26379"),
         ("REDIS_URL", "redis+cluster://host:7000/1"),
