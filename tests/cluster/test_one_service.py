@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from tests.cluster.world import STRONG, World, log_in, me, sign_up
+from tests.cluster.world import DATABASE, ORDERS, STRONG, World, log_in, me, sign_up
 from tests.e2e.frontends import DIALECTS, SESSION, SOLUTION, Frontend, fresh, said
 from tests.support.client import Answer, Client
 
@@ -13,6 +13,7 @@ AT_ONCE = 100
 CONTENDERS = 32
 COLLISIONS = 5
 ROUNDS = 30
+LAGGING_ROUNDS = 4
 
 
 def at_once(requests: list[Callable[[], Answer]]) -> list[Answer]:
@@ -118,13 +119,27 @@ def test_a_log_in_at_one_node_always_sees_the_password_just_set_at_the_other(
         here, there = clients[round_number % 2], clients[(round_number + 1) % 2]
         token = log_in(here, name, old).json()["accessToken"]
         new = f"{STRONG}-{round_number}"
-        changed = here.request(
-            "PUT",
-            "/v1/me/password",
-            json={"oldPassword": old, "newPassword": new},
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        assert changed.status == 204, changed.text
+        assert change_password(here, token, old, new).status == 204
+        assert log_in(there, name, new).status == 200, f"round {round_number}"
+        assert log_in(there, name, old).status == 401, f"round {round_number}"
+        old = new
+
+
+def test_a_log_in_sees_the_latest_password_also_where_the_database_node_lags_behind(
+    world: World,
+) -> None:
+    here, there = world.clients()
+    ahead, behind = (world.galera.nodes[order[0]] for order in ORDERS)
+    name, old = fresh("changer"), STRONG
+    assert sign_up(here, name).status == 201
+    token = log_in(here, name, old).json()["accessToken"]
+    stored = f"SELECT password_hash FROM users WHERE username_key = '{name}'"
+    for round_number in range(LAGGING_ROUNDS):
+        new = f"{STRONG}-{round_number}"
+        ahead.give_the_others_work(DATABASE)
+        assert change_password(here, token, old, new).status == 204
+        lagged = ahead.query(stored, DATABASE) != behind.query(stored, DATABASE)
+        assert lagged, "nothing lagged, so nothing was proved"
         assert log_in(there, name, new).status == 200, f"round {round_number}"
         assert log_in(there, name, old).status == 401, f"round {round_number}"
         old = new
@@ -141,6 +156,13 @@ def test_a_user_deleted_at_one_node_is_gone_at_the_other_and_the_name_is_free(
         assert signed_up.status == 201, f"round {round_number}: {signed_up.text}"
         assert delete(there, signed_up, STRONG).status == 204
         assert log_in(here, name).status == 401, f"round {round_number}"
+
+
+def change_password(client: Client, token: str, old: str, new: str) -> Answer:
+    """Let somebody change their own password."""
+    headers = {"Authorization": f"Bearer {token}"}
+    body = {"oldPassword": old, "newPassword": new}
+    return client.request("PUT", "/v1/me/password", json=body, headers=headers)
 
 
 def delete(client: Client, signed_up: Answer, password: str) -> Answer:

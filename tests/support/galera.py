@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -37,6 +38,7 @@ RSYNC_AS_ROOT = """\
 if [ "$1" = --daemon ]; then sed -i '1i uid = 0\\ngid = 0' {data}/rsync_sst.conf; fi
 exec {rsync} "$@"
 """
+KEYLESS_ROWS = 2500
 RECOVERED = re.compile(r"WSREP: Recovered position:\s*(\S+)")
 
 
@@ -99,6 +101,16 @@ class GaleraNode(MariaDB):
         """Returns one of the node's status variables."""
         [(_, value)] = self.query(f"SHOW GLOBAL STATUS LIKE '{name}'")
         return str(value)
+
+    def give_the_others_work(self, database: str) -> None:
+        """Writes what the other nodes take most of a second to repeat; returns as it is committed.
+
+        Each row of a table without a key is looked for in the whole table there.
+        """
+        self.query("CREATE OR REPLACE TABLE keyless (number int)", database)
+        self.query(f"INSERT INTO keyless SELECT seq FROM seq_1_to_{KEYLESS_ROWS}", database)
+        time.sleep(0.2)
+        self.query("UPDATE keyless SET number = -number", database)
 
     def _server(self) -> list[str]:
         options = {
