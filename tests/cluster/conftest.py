@@ -14,6 +14,8 @@ from tests.cluster.world import (
     settings,
 )
 from tests.conftest import require
+from tests.faults import table
+from tests.faults.table import Row
 from tests.infra.databases import migrated
 from tests.support.binaries import CLUSTER
 from tests.support.galera import Galera
@@ -21,6 +23,10 @@ from tests.support.nginx import Nginx
 from tests.support.processes import wait_until
 from tests.support.redis_cluster import RedisCluster
 from tests.support.service import Service
+
+FILE = Path(__file__).resolve().parents[2] / "var" / "cluster" / "table.md"
+ROWS = pytest.StashKey[list[Row]]()
+NOTES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +57,9 @@ def running(galera: Galera, redis_cluster: RedisCluster, server_folder: Path) ->
         for n in range(2)
     )
     nodes = (first, second)
-    nginx = Nginx(server_folder / "nginx", first.ports, nginx_config(nodes))
+    nginx = Nginx(server_folder / "nginx", first.ports, nginx_config(first.ports, second.ports))
     with first, second, nginx:
-        yield World(galera, redis_cluster, nodes, (nginx.first, nginx.second))
+        yield World(galera, redis_cluster, nodes, nginx)
 
 
 @pytest.fixture
@@ -62,3 +68,33 @@ def world(running: World) -> Iterator[World]:
     running.ensure_running()
     yield running
     running.ensure_running()
+
+
+@pytest.fixture
+def rows(request: pytest.FixtureRequest) -> list[Row]:
+    """The rows of the table that is printed at the end."""
+    return request.config.stash[ROWS]
+
+
+@pytest.fixture
+def notes(request: pytest.FixtureRequest) -> list[str]:
+    """What is said below the table."""
+    return request.config.stash[NOTES]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = []
+    config.stash[NOTES] = []
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the table, and leave it in var/cluster."""
+    if not config.stash[ROWS]:
+        return
+    written = "\n".join([table.markdown(config.stash[ROWS]), "", *config.stash[NOTES]])
+    terminalreporter.section("what was killed in the cluster, and what became of the traffic")
+    terminalreporter.write_line(written)
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    FILE.write_text(written + "\n", encoding="utf-8")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.frontends import FAST, PASSWORD, SOLUTION, fresh, new_address
+from tests.faults.world import World as TrialWorld
 from tests.support.client import Answer, Client
 from tests.support.family import kill_all, still_there
 from tests.support.galera import Galera, GaleraNode
-from tests.support.nginx import CONFIG, UPSTREAMS
+from tests.support.nginx import CONFIG, UPSTREAMS, Nginx
 from tests.support.processes import wait_until
 from tests.support.redis_cluster import RedisCluster
 from tests.support.service import Service
@@ -35,8 +36,17 @@ class World:
     galera: Galera
     redis: RedisCluster
     nodes: tuple[Service, Service]
-    entrance: tuple[str, str]
-    """The base URLs of nginx, for the two ports."""
+    nginx: Nginx
+
+    @property
+    def entrance(self) -> tuple[str, str]:
+        """The base URLs of nginx, for the two ports."""
+        return self.nginx.first, self.nginx.second
+
+    @property
+    def outside(self) -> TrialWorld:
+        """The same, as trials see it: an entrance, and the names that any node has stored."""
+        return TrialWorld(self.nodes[0], self.nginx, self.names)
 
     def clients(self) -> tuple[Client, Client]:
         """Return a client of each node, past nginx, at an address of its own."""
@@ -46,6 +56,15 @@ class World:
     def works(self) -> bool:
         """Tell whether somebody can sign up and log in, by nginx and by each node."""
         return all(_works(base) for base in (self.entrance[0], *(n.first for n in self.nodes)))
+
+    def names(self) -> set[str]:
+        """Return who is stored, on whichever node of Galera that is alive."""
+        return set().union(*self.names_by_node())
+
+    def names_by_node(self) -> list[set[str]]:
+        """Return who is stored, as each living node of Galera has it."""
+        query = "SELECT username FROM users"
+        return [{row[0] for row in node.query(query, DATABASE)} for node in self.galera.alive()]
 
     def rows(self, node: GaleraNode, condition: str) -> int:
         """Return how many users there are, as one node of Galera has them."""
@@ -87,16 +106,18 @@ def me(client: Client, token: str) -> Answer:
     return client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
 
 
-def nginx_config(nodes: tuple[Service, Service]) -> str:
-    """Return the repository's configuration with two servers in each upstream."""
+def nginx_config(*nodes: tuple[int, int]) -> str:
+    """Return the repository's configuration with several servers in each upstream.
+
+    Args:
+        nodes: the two ports of each.
+    """
     config = CONFIG.read_text(encoding="utf-8")
-    for number, ports in zip(
-        UPSTREAMS, zip(*(node.ports for node in nodes), strict=True), strict=True
-    ):
+    for number, ports in zip(UPSTREAMS, zip(*nodes, strict=True), strict=True):
         line = re.compile(rf"^ *server 127\.0\.0\.1:{number}\b[^;]*;", re.MULTILINE)
         [alone] = line.findall(config)
-        both = "\n".join(alone.replace(str(number), str(port)) for port in ports)
-        config = config.replace(alone, both)
+        several = "\n".join(alone.replace(str(number), str(port)) for port in ports)
+        config = config.replace(alone, several)
     return config
 
 

@@ -99,8 +99,11 @@ class GaleraNode(MariaDB):
 
     def status(self, name: str) -> str:
         """Returns one of the node's status variables."""
-        [(_, value)] = self.query(f"SHOW GLOBAL STATUS LIKE '{name}'")
-        return str(value)
+        return str(self.query(f"SHOW GLOBAL STATUS LIKE '{name}'")[0].Value)
+
+    def members(self) -> int:
+        """Returns how many nodes there are, as this one sees it."""
+        return int(self.status("wsrep_cluster_size"))
 
     def give_the_others_work(self, database: str) -> None:
         """Writes what the other nodes take most of a second to repeat; returns as it is committed.
@@ -207,11 +210,11 @@ class Galera:
 
     def __init__(self, folder: Path, size: int = 3) -> None:
         ports = free_ports(4 * size)
-        quadruples = [tuple(ports[4 * n : 4 * n + 4]) for n in range(size)]
+        quadruples = list(zip(*[iter(ports)] * 4, strict=True))
         group = [group_port for _, group_port, _, _ in quadruples]
         self.nodes = [
-            GaleraNode(folder.resolve() / str(n + 1), n + 1, quadruples[n], group)
-            for n in range(size)
+            GaleraNode(folder.resolve() / str(number), number, own, group)
+            for number, own in enumerate(quadruples, start=1)
         ]
         self._numbers = itertools.count(1)
 
@@ -233,11 +236,9 @@ class Galera:
 
     def is_whole(self) -> bool:
         """Tells whether every node is there and every node says so."""
-        whole = str(len(self.nodes))
         try:
             return all(
-                node.is_ready() and node.status("wsrep_cluster_size") == whole
-                for node in self.nodes
+                node.is_ready() and node.members() == len(self.nodes) for node in self.nodes
             )
         except OperationalError:
             return False
