@@ -1,5 +1,6 @@
 """One of each kind is killed in turn under traffic, and comes back."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -23,6 +24,8 @@ from tests.support.processes import wait_until
 
 Trial = Callable[[World, Fault], Regulars]
 IN_STEP_WITHIN = 5.0
+BEFORE = 2.0
+"""Seconds in which sessions are opened that will be older than the next constant."""
 REPLICATED_WITHIN = 1.0
 """Seconds after which a session is on a replica too, with much to spare."""
 
@@ -33,6 +36,7 @@ def trial(rows: list[Row]) -> Trial:
 
     def tried(world: World, fault: Fault) -> Regulars:
         with Regulars(world) as regulars:
+            time.sleep(BEFORE)
             outcome = suffer(world.outside, fault)
         rows.append(regulars.counted_in(outcome.row))
         complaints = [*outcome.complaints, *regulars.complaints()]
@@ -99,7 +103,8 @@ def test_a_killed_service_node_costs_only_what_it_was_answering(world: World, tr
     # Only if nginx has found it again can it answer for the other.
     kill_node(alive)
     client = Client(world.entrance[0], source=new_address())
-    assert [log_in(client, "nobody").status for _ in range(20)] == [401] * 20
+    answers = [log_in(client, "nobody") for _ in range(20)]
+    assert [answer.status for answer in answers] == [401] * 20, world.nginx.log_tail()
 
 
 def connections(node: GaleraNode) -> int:
