@@ -98,10 +98,13 @@ class ServiceNodeKilled(Kill):
 
 
 class Return(Fault):
-    """What was killed is started again under traffic, and takes part; nobody may notice."""
+    """What was killed is started again under traffic, and takes part.
+
+    A database that catches up takes its share of the machine, which may be missing elsewhere.
+    """
 
     seconds = 0.0
-    is_felt = False
+    is_felt: bool | None = None
 
     def mend(self) -> float:
         return time.monotonic()
@@ -133,9 +136,10 @@ class GaleraNodeReturns(Return):
 
 
 class ServiceNodeReturns(Return):
-    """nginx finds it again by itself."""
+    """nginx finds it again by itself, and nobody may notice."""
 
     name = "the killed authsvc node comes back"
+    is_felt = False
 
     def __init__(self, world: World, node: Service) -> None:
         self._world = world

@@ -41,7 +41,8 @@ def trial(rows: list[Row]) -> Trial:
         rows.append(regulars.counted_in(outcome.row))
         complaints = [*outcome.complaints, *regulars.complaints()]
         if complaints:
-            shown = "\n".join(complaints[:40])
+            logs = [node.log_tail() for node in world.nodes]
+            shown = "\n".join([*complaints[:40], *logs])
             pytest.fail(f"{fault.name}: {len(complaints)} complaints\n{shown}", False)
         assert wait_until(lambda: _agree(world), IN_STEP_WITHIN), "the Galera nodes differ"
         return regulars
