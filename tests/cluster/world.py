@@ -11,7 +11,7 @@ from tests.support.client import Answer, Client
 from tests.support.family import kill_all, still_there
 from tests.support.galera import Galera, GaleraNode
 from tests.support.nginx import CONFIG, UPSTREAMS, Nginx
-from tests.support.processes import wait_until
+from tests.support.processes import accepts_tcp, wait_until
 from tests.support.redis_cluster import RedisCluster
 from tests.support.service import Service
 
@@ -82,11 +82,13 @@ class World:
 
 
 def kill_node(node: Service) -> None:
-    """End a node of the service by SIGKILL, its workers too, as a power cut would."""
+    """End a node of the service by SIGKILL, its workers too; on return nothing of it is left."""
     family = node.children()
     node.kill()
     kill_all(family)
     assert wait_until(lambda: not still_there(family), 5)
+    # A worker whose last threads are still ending takes connections that nobody will answer.
+    assert wait_until(lambda: not any(accepts_tcp(port) for port in node.ports), 5)
 
 
 def sign_up(client: Client, name: str, *, password: str = STRONG) -> Answer:
