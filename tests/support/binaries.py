@@ -3,9 +3,11 @@
 import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 # Debian keeps servers out of an ordinary user's PATH.
 SERVER_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
+GALERA_LIBRARY = "/usr/lib/galera/libgalera_smm.so"
 
 
 def find(program: str) -> str | None:
@@ -21,6 +23,10 @@ def path_of(program: str) -> str:
     return path
 
 
+def _is_there(program: str) -> bool:
+    return Path(program).exists() if os.path.isabs(program) else find(program) is not None
+
+
 @dataclass(frozen=True)
 class Group:
     """The tests that use one kind of server, and the programs without which they cannot run."""
@@ -30,10 +36,20 @@ class Group:
 
     def missing(self) -> list[str]:
         """Returns the programs of the group that are not installed."""
-        return [program for program in self.programs if find(program) is None]
+        return [program for program in self.programs if not _is_there(program)]
 
 
 MARIADB = Group("MariaDB", ("mariadbd", "mariadb-install-db"))
 REDIS = Group("Redis", ("redis-server",))
 NGINX = Group("nginx", ("nginx",))
 NODE = Group("Node.js", ("node", "npm"))
+# lsof: wsrep_sst_rsync looks with it for who listens.
+CLUSTER = Group(
+    "cluster",
+    (
+        *MARIADB.programs,
+        *REDIS.programs,
+        *NGINX.programs,
+        *("rsync", "lsof", "wsrep_sst_rsync", GALERA_LIBRARY),
+    ),
+)
