@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -205,9 +205,10 @@ class TestStart:
         while time.monotonic() < deadline:
             for worker in workers(service):
                 seen.add(worker)
-                os.kill(worker, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
             time.sleep(0.01)
-        assert 8 <= len(seen) < 40
+        assert 3 < len(seen) < 40
         assert wait_until(lambda: len(workers(service)) == 2, 10)
         assert wait_until(service.is_ready, 10)
 
