@@ -237,9 +237,7 @@ class Galera:
     def is_whole(self) -> bool:
         """Tells whether every node is there and every node says so."""
         try:
-            return all(
-                node.is_ready() and node.members() == len(self.nodes) for node in self.nodes
-            )
+            return all(node.is_ready() and node.members() == len(self.nodes) for node in self.nodes)
         except OperationalError:
             return False
 
