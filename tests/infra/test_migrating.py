@@ -66,8 +66,8 @@ def test_a_migration_without_a_database_ends_in_a_sentence(tmp_path: Path) -> No
     assert "Traceback" not in told
 
 
-def test_a_process_that_serves_imports_nothing_of_the_migrations(tmp_path: Path) -> None:
-    program = "import sys, wsgi; sys.exit('alembic' in sys.modules)"
+def test_a_process_that_serves_does_not_import_the_commands_of_migrations(tmp_path: Path) -> None:
+    program = "import sys, wsgi; sys.exit('flask_migrate' in sys.modules)"
     settings = {"AUTHSVC_DATA": str(tmp_path), "AUTHSVC_REDIS_URL": "redis://127.0.0.1:1"}
     subprocess.run(
         [sys.executable, "-c", program],
