@@ -29,7 +29,8 @@ _KNOWN = (
 )
 _IDLE_SECONDS = 10
 """After so long the server ends a transaction of a client that has gone, and frees its locks."""
-_CAUSAL_READS = 1
+_CAUSAL_READS_AND_INSERTS = 1 | 4
+"""A Galera node that lags catches up before it reads, and before it says what is taken."""
 
 
 class BoundedConnection(Connection):
@@ -179,7 +180,7 @@ class Connector:
         wishes = {
             "innodb_lock_wait_timeout": self._lock_seconds,
             "idle_transaction_timeout": _IDLE_SECONDS,
-            "wsrep_sync_wait": _CAUSAL_READS,
+            "wsrep_sync_wait": _CAUSAL_READS_AND_INSERTS,
         }
         everywhere = "innodb_lock_wait_timeout"
         return [

@@ -1,16 +1,16 @@
 """Rate limits: a page marks its views, one limiter counts for all dialects together."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
-from flask import Flask, Response, g
-from flask_limiter import Limiter
+from flask import Flask, Response, after_this_request
 from limits import parse_many
-from limits.storage import Storage
+from werkzeug.exceptions import TooManyRequests
 
 from authsvc.core.errors import InvalidUsername
 from authsvc.core.ports import Counted, RateCounters, Window
@@ -18,15 +18,12 @@ from authsvc.core.users import fold, normalise_username
 from authsvc.web import body
 from authsvc.web.client import client_network
 
-_SCHEME = "counted-before"
-_PREFIX = "authsvc"
-
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How often an address may do what, as Flask-Limiter writes it (`10/minute`).
+    """How often an address may do what, in the words of `limits` (`10/minute`).
 
     Args:
         login_pair: log-ins of one name from one address.
@@ -69,7 +66,7 @@ def limited(rate: str, *, scope: str = "", name_field: str | None = None) -> Cal
 
 
 def install(app: Flask, rates: Rates, *, enabled: bool, counters: RateCounters) -> None:
-    """Count every marked view of the application.
+    """Count every marked view of the application, and refuse what is too much.
 
     Args:
         app: its views have all been registered.
@@ -79,139 +76,83 @@ def install(app: Flask, rates: Rates, *, enabled: bool, counters: RateCounters) 
     """
     if not enabled:
         return
-    app.after_request(_ask_to_wait_only_when_refused)  # the last to see an answer
-    limiter = Limiter(
-        key_func=client_network,
-        app=app,
-        headers_enabled=True,
-        key_prefix=_PREFIX,
-        storage_uri=f"{_SCHEME}://",
-    )
-    app.after_request(_keep_wait)  # the first
     counted: dict[Callable[..., Any], Callable[..., Any]] = {}
     for endpoint, view in app.view_functions.items():
         if hasattr(view, "limited"):
             if view not in counted:
-                counted[view] = _count(limiter, counters, rates, view)
+                counted[view] = _count(counters, rates, view)
             app.view_functions[endpoint] = counted[view]
 
 
-class CountedBefore(Storage):
-    """What Flask-Limiter reads instead of a storage: what was counted just before it asks.
-
-    It would ask once for each limit, and twice again for each header. A limit that was not
-    counted, as another one is full, has nothing.
-    """
-
-    STORAGE_SCHEME = [_SCHEME]
-
-    @property
-    def base_exceptions(self) -> tuple[type[Exception], ...]:
-        return ()
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        return self.get(key)
-
-    def get(self, key: str) -> int:
-        return _counts()[key].count if key in _counts() else 0
-
-    def get_expiry(self, key: str) -> float:
-        return _counts()[key].ends_at if key in _counts() else time.time()
-
-    def check(self) -> bool:
-        return True
-
-    def reset(self) -> int | None:
-        return None
-
-    def clear(self, key: str) -> None:
-        _counts().pop(key, None)
-
-
-def _counts() -> dict[str, Counted]:
-    counts: dict[str, Counted] = g.setdefault("counts", {})
-    return counts
-
-
-def _keep_wait(response: Response) -> Response:
-    """Hide a wait that is none of the limiter's, which would lengthen it to its own window."""
-    g.wait = response.headers.pop("Retry-After", None)
-    return response
-
-
-def _ask_to_wait_only_when_refused(response: Response) -> Response:
-    """Take back the header that Flask-Limiter gives successful answers too (RFC 9110, 10.2.3).
-
-    A wait that another than the limiter asks for is told as that one wants it.
-    """
-    wait = g.pop("wait", None)
-    if wait is not None:
-        response.headers["Retry-After"] = wait
-    elif response.status_code not in (429, 503):
-        response.headers.pop("Retry-After", None)
-    return response
-
-
-def _count(limiter: Limiter, counters: RateCounters, rates: Rates, view: Callable[..., Any]) -> Any:
+def _count(counters: RateCounters, rates: Rates, view: Callable[..., Any]) -> Callable[..., Any]:
     mark: _Mark = view.limited  # type: ignore[attr-defined]
-    limits = [_Limit(getattr(rates, mark.rate), mark.scope, client_network)]
-    if mark.name_field is not None:  # first: the answer's headers tell of the first limit
-        pair = f"{mark.scope}_pair"
-        limits.insert(0, _Limit(getattr(rates, f"{mark.rate}_pair"), pair, _pair(mark.name_field)))
-    limited_view = view
-    for limit in limits:
-        limited_view = limiter.shared_limit(
-            limit.rate,
-            scope=limit.scope,
-            key_func=limit.key,
-            exempt_when=limit.exempts,
-        )(limited_view)
+    of_client = _Limit(mark.scope, getattr(rates, mark.rate))
+    of_pair = None
+    if mark.name_field is not None:
+        of_pair = _Limit(f"{mark.scope}_pair", getattr(rates, f"{mark.rate}_pair"))
 
     @wraps(view)
     def counted_view(*args: Any, **arguments: Any) -> Any:
-        windows = [window for limit in limits for window in limit.windows()]
+        windows = of_client.windows()
+        if of_pair is not None and (name := _name_key(mark.name_field)) is not None:
+            windows = of_pair.windows(name) + windows
         windows.sort(key=lambda window: window.seconds)
-        counts = counters.count(client_network(), windows)
-        _counts().update(zip((window.name for window in windows), counts, strict=False))
-        return limited_view(*args, **arguments)
+        standing = _standing(windows, counters.count(client_network(), windows))
+        after_this_request(standing.tell)
+        if standing.is_full:
+            raise TooManyRequests
+        return view(*args, **arguments)
 
     return counted_view
 
 
 class _Limit:
-    """One limit of a view. `key` tells who is counted; nothing, if nobody is."""
+    """A rate of a scope, which may be several, as `10/minute;100/day`."""
 
-    def __init__(self, rate: str, scope: str, key: Callable[[], str]) -> None:
-        self.rate, self.scope, self.key = rate, scope, key
-        self._items = parse_many(rate)
+    def __init__(self, scope: str, rate: str) -> None:
+        self._windows = [
+            Window(f"{scope}:{item.amount}/{item.get_expiry()}", item.amount, item.get_expiry())
+            for item in parse_many(rate)
+        ]
 
-    def exempts(self) -> bool:
-        """Tell whether it does not count the request that is being answered."""
-        return not self.key()
-
-    def windows(self) -> list[Window]:
-        """Return what a request is counted in, under the names that Flask-Limiter gives it."""
-        key = self.key()
-        items = [] if self.exempts() else self._items
+    def windows(self, name: str = "") -> list[Window]:
+        """Return what a request is counted in; for a name, in windows of its own."""
+        if not name:
+            return self._windows[:]
         return [
-            Window(item.key_for(_PREFIX, key, self.scope), item.amount, item.get_expiry())
-            for item in items
+            Window(f"{window.name}:{name}", window.most, window.seconds) for window in self._windows
         ]
 
 
-def _pair(field: str) -> Callable[[], str]:
-    def key() -> str:
-        if "pair" not in g:
-            name = _name_key(field)
-            g.pair = "" if name is None else f"{client_network()} {name}"
-        pair: str = g.pair
-        return pair
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How a client stands in one window: the first that is full, else the shortest."""
 
-    return key
+    window: Window
+    counted: Counted
+
+    @property
+    def is_full(self) -> bool:
+        return self.counted.count > self.window.most
+
+    def tell(self, response: Response) -> Response:
+        """Say it in the headers of an answer."""
+        left, ends_at = self.window.most - self.counted.count, self.counted.ends_at
+        response.headers["X-RateLimit-Limit"] = str(self.window.most)
+        response.headers["X-RateLimit-Remaining"] = str(max(0, left))
+        response.headers["X-RateLimit-Reset"] = str(math.ceil(ends_at))
+        if self.is_full:
+            response.headers["Retry-After"] = str(max(1, math.ceil(ends_at - time.time())))
+        return response
 
 
-def _name_key(field: str) -> str | None:
-    name = body.peek(field)
+def _standing(windows: list[Window], counts: list[Counted]) -> _Standing:
+    standings = [_Standing(*pair) for pair in zip(windows, counts, strict=False)]
+    return standings[-1] if standings[-1].is_full else standings[0]
+
+
+def _name_key(field: str | None) -> str | None:
+    name = body.peek(field) if field else None
     if name is None:
         return None
     try:
