@@ -39,7 +39,8 @@ SAMPLE_SECONDS = 0.001
 # The innermost frame that one of these describes tells the layer.
 LAYERS = {
     "Redis round trips": r"/(redis|hiredis)/|/infra/(redis|sessions|guesses|captcha_store|pools)",
-    "SQL": r"/(sqlalchemy|pymysql|flask_sqlalchemy)/|/infra/(connections|database|deadlines|journal|notes|repeating|user|wire)",
+    "SQL": r"/(sqlalchemy|pymysql|flask_sqlalchemy)/"
+    r"|/infra/(connections|database|deadlines|journal|notes|repeating|user|wire)",
     "hashing": r"/argon2/|/infra/(hash|foreign_hashes)",
     "JWT": r"/(jwt|flask_jwt_extended)/|/infra/(jwt|signing_keys)",
     "rate limiter": r"/limits/|/authsvc/web/limits|/infra/(rate|limit)",
