@@ -29,6 +29,8 @@ from gunicorn.workers.gthread import (  # type: ignore[import-untyped]
 
 REQUEST_SECONDS = 10.0
 """How long a client may take to send a request, from its first byte on."""
+SLACK_SECONDS = 1.0
+"""How much longer it may take in the end: each change of a time-out is a system call."""
 REST_SECONDS = 0.005
 """How long a new connection is left to the others."""
 AHEAD = 1
@@ -111,7 +113,7 @@ class PatientSocket(socket.socket):
         """Return what the client sent, or nothing once its time is over."""
         left = self._until - time.monotonic()
         timeout = self.gettimeout()
-        if timeout is None or timeout > left:
+        if timeout is None or timeout > left + SLACK_SECONDS:
             self.settimeout(max(left, 0.001))
         try:
             return super().recv(size, flags)

@@ -6,6 +6,7 @@ SIGHUP replaces the workers by new ones under traffic, and reads this file again
 the settings stay those that the master started with. Others are taken up by a restart.
 """
 
+import gc
 import signal
 import socket
 import sys
@@ -75,7 +76,12 @@ def on_starting(server):
 
 
 def when_ready(server):
-    """Watch over the private Redis, say what deserves caution, tell a newcomer where to go."""
+    """Watch over the private Redis, say what deserves caution, tell a newcomer where to go.
+
+    What is there by now stays: no worker need look through it for garbage, and so unshare it.
+    """
+    gc.collect()
+    gc.freeze()
     if embedded_redis is not None:
         embedded_redis.watch()
     for caution in cautions(settings):
