@@ -48,6 +48,7 @@ class Restarted(Fault):
     """A server is stopped in an orderly way, and started again."""
 
     seconds = 0.0
+    is_felt = None  # what meets a closed connection is done again on a new one
 
     def __init__(self, name: str, server: Server) -> None:
         self.name = f"{name} restarted"
