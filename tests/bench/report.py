@@ -107,7 +107,7 @@ def _plot_figures(axes: Any, results: Results) -> None:
 def _plot_layers(axes: Any, layers: dict[str, dict[str, float]]) -> None:
     operations = list(reversed(layers))
     left = dict.fromkeys(operations, 0.0)
-    colours = plt.get_cmap("tab20").colors  # type: ignore[attr-defined]
+    colours = plt.get_cmap("tab20").colors
     for layer, colour in zip(_present(layers), colours, strict=False):
         widths = [layers[operation].get(layer, 0.0) for operation in operations]
         axes.barh(operations, widths, left=list(left.values()), label=layer, color=colour)
