@@ -54,6 +54,7 @@ from authsvc.web import (
     errors,
     limits,
     observing,
+    openapi,
     service,
 )
 from authsvc.web import health as web_health
@@ -83,6 +84,7 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions["authsvc-proxies"] = settings.trusted_proxies
     service.install(app)
+    openapi.install(app, dialects.REGISTRY, dialects.EXAMPLES)
     errors.install(app, dialects.REGISTRY)
     _mount(app, settings)
     _join(app, settings)

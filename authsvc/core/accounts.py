@@ -156,7 +156,11 @@ class Accounts:
         return user, tokens.access_token
 
     def sign_up_renewably(self, new_user: NewUser, client: Client) -> tuple[User, Tokens]:
-        """Do as `sign_up` does, with a refresh token."""
+        """Do as `sign_up` does, with a refresh token.
+
+        Raises:
+            UsernameTaken, EmailTaken, UsersUnavailable, SessionsUnavailable, Overloaded
+        """
         return self._sign_up(new_user, client, renewable=True)
 
     def register(self, new_user: NewUser, client: Client) -> User:

@@ -83,6 +83,9 @@ class AuditLog(AuditTrail, Protocol):
             limit: how many.
             user_id: only what this user did or suffered.
             action: only this action.
+
+        Raises:
+            UsersUnavailable
         """
 
     def forget_before(self, at: int) -> int:

@@ -1,5 +1,10 @@
 """The registry of dialects: one line for each document."""
 
+from pathlib import Path
+
 from authsvc.dialects import admin, envelope, native, session, token
+
+EXAMPLES = Path(__file__).with_name("examples")
+"""The examples of the documents, made from the golden answers of the tests."""
 
 REGISTRY = {page.DIALECT.name: page.DIALECT for page in (session, token, admin, envelope, native)}

@@ -1,6 +1,6 @@
 """The document 认证 API - 登录与注册, admin.md."""
 
-from typing import Any
+from typing import Literal, TypedDict
 
 from flask import Blueprint
 from marshmallow import fields
@@ -23,7 +23,7 @@ from authsvc.core.errors import (
 from authsvc.core.users import User
 from authsvc.web.admission import hashes
 from authsvc.web.bearer import bearer_token
-from authsvc.web.body import Body, read
+from authsvc.web.body import Body, read, takes
 from authsvc.web.client import client
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
 from authsvc.web.errors import (
@@ -50,6 +50,32 @@ class RegisterBody(LoginBody):
 
 class CreateUserBody(RegisterBody):
     permission = fields.Integer(strict=True, load_default=ORDINARY)
+
+
+class Person(TypedDict):
+    id: int
+    username: str
+    email: str
+
+
+class PersonOfPermission(Person):
+    permission: int
+    data: str
+
+
+class Success(TypedDict):
+    message: str
+    token: str
+    user: Person
+
+
+class Created(TypedDict):
+    message: str
+    user: PersonOfPermission
+
+
+class Failure(TypedDict):
+    message: str
 
 
 LOGIN, REGISTER, CREATE_USER = LoginBody(), RegisterBody(), CreateUserBody()
@@ -79,11 +105,11 @@ ERRORS = ErrorTable(
 )
 
 
-def failure(_: BaseException, status: int, sentence: str) -> tuple[dict[str, str], int]:
+def failure(_: BaseException, status: int, sentence: str) -> tuple[Failure, int]:
     return {"message": sentence}, status
 
 
-def success(sentence: str, user: User, token: str) -> dict[str, Any]:
+def success(sentence: str, user: User, token: str) -> Success:
     return {
         "message": sentence,
         "token": token,
@@ -94,25 +120,31 @@ def success(sentence: str, user: User, token: str) -> dict[str, Any]:
 @admin.post("/login")
 @hashes
 @limited("login", name_field="username")
-def log_in() -> dict[str, Any]:
-    body = read(LOGIN)
+@takes(LOGIN)
+def log_in() -> Success:
+    """登录接口。"""
+    body = read()
     return success("登录成功", *accounts.log_in(body["username"], body["password"], client()))
 
 
 @admin.post("/register")
 @hashes
 @limited("signup")
-def register() -> tuple[dict[str, Any], int]:
-    body = read(REGISTER)
+@takes(REGISTER)
+def register() -> tuple[Success, Literal[201]]:
+    """注册接口。"""
+    body = read()
     new_user = accounts.new_user(body["username"], body["password"], body["email"])
     return success("注册成功", *accounts.sign_up(new_user, client())), 201
 
 
 @admin.post("/createUser")
-def create_user() -> tuple[dict[str, Any], int]:
+@takes(CREATE_USER)
+def create_user() -> tuple[Created, Literal[201]]:
+    """管理员创建用户接口。"""
     creator = accounts.administrator(bearer_token())
-    user = accounts.create_user(creator, accounts.new_user(**read(CREATE_USER)), client())
-    created = {
+    user = accounts.create_user(creator, accounts.new_user(**read()), client())
+    created: PersonOfPermission = {
         "id": user.id,
         "username": user.username,
         "email": user.email or "",
@@ -122,4 +154,4 @@ def create_user() -> tuple[dict[str, Any], int]:
     return {"message": "用户创建成功", "user": created}, 201
 
 
-DIALECT = Dialect("admin", (admin,), ERRORS, failure)
+DIALECT = Dialect("admin", (admin,), ERRORS, failure, title="认证 API - 登录与注册", language="zh")

@@ -1,6 +1,6 @@
 """The document 接口文档 - 认证服务, envelope.md."""
 
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from flask import Blueprint
 from marshmallow import fields
@@ -16,7 +16,7 @@ from authsvc.core.errors import (
 )
 from authsvc.core.users import User
 from authsvc.web.admission import hashes
-from authsvc.web.body import Body, MalformedBody, read
+from authsvc.web.body import Body, MalformedBody, read, takes
 from authsvc.web.client import client
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
 from authsvc.web.errors import (
@@ -48,6 +48,34 @@ class LoginBody(RegisterBody):
     password = fields.String(required=True, validate=NOT_EMPTY, error_messages=WORDS)
 
 
+class Registered(TypedDict):
+    success: Literal[True]
+    message: str
+    statusCode: int
+
+
+class Person(TypedDict):
+    id: str
+    username: str
+
+
+class Credential(TypedDict):
+    token: str
+    user: Person
+
+
+class LoggedIn(Registered):
+    data: Credential
+
+
+class Failure(TypedDict):
+    success: Literal[False]
+    message: str
+    statusCode: int
+    errorCode: str
+    details: NotRequired[dict[str, Any]]
+
+
 REGISTER, LOGIN = RegisterBody(), LoginBody()
 
 ERRORS = ErrorTable(
@@ -70,8 +98,13 @@ ERRORS = ErrorTable(
 )
 
 
-def failure(error: BaseException, status: int, message: str, code: str) -> tuple[Any, int]:
-    body = {"success": False, "message": message, "statusCode": status, "errorCode": code}
+def failure(error: BaseException, status: int, message: str, code: str) -> tuple[Failure, int]:
+    body: Failure = {
+        "success": False,
+        "message": message,
+        "statusCode": status,
+        "errorCode": code,
+    }
     if details := details_of(error):
         body["details"] = details
     return body, status
@@ -94,15 +127,17 @@ def check_uppercase(password: str) -> None:
         raise InvalidPassword(accounts.password_min_length)
 
 
-def user_of(user: User) -> dict[str, str]:
+def user_of(user: User) -> Person:
     return {"id": str(user.id), "username": user.username}
 
 
 @envelope.post("/register")
 @hashes
 @limited("signup")
-def register() -> dict[str, Any]:
-    body = read(REGISTER)
+@takes(REGISTER)
+def register() -> Registered:
+    """用户注册：创建一个新的用户账户。"""
+    body = read()
     check_uppercase(body["password"])
     accounts.register(accounts.new_user(body["username"], body["password"]), client())
     return {"success": True, "message": "注册成功", "statusCode": 200}
@@ -111,11 +146,15 @@ def register() -> dict[str, Any]:
 @envelope.post("/login")
 @hashes
 @limited("login", name_field="username")
-def log_in() -> dict[str, Any]:
-    body = read(LOGIN)
+@takes(LOGIN)
+def log_in() -> LoggedIn:
+    """用户登录：使用用户名和密码进行登录，成功后返回认证令牌。"""
+    body = read()
     user, token = accounts.log_in(body["username"], body["password"], client())
-    data = {"token": token, "user": user_of(user)}
+    data: Credential = {"token": token, "user": user_of(user)}
     return {"success": True, "message": "登录成功", "data": data, "statusCode": 200}
 
 
-DIALECT = Dialect("envelope", (envelope,), ERRORS, failure)
+DIALECT = Dialect(
+    "envelope", (envelope,), ERRORS, failure, title="接口文档 - 认证服务", language="zh"
+)

@@ -1,5 +1,7 @@
 """The document 用户管理接口文档, session.md; without captcha, session-without-captcha.md."""
 
+from typing import TypedDict
+
 from flask import Blueprint, Response
 from marshmallow import fields
 from marshmallow.validate import Length
@@ -18,7 +20,8 @@ from authsvc.core.errors import (
     UsernameTaken,
 )
 from authsvc.web.admission import hashes
-from authsvc.web.body import Body, read
+from authsvc.web.answers import Png
+from authsvc.web.body import Body, read, takes
 from authsvc.web.client import client, client_network
 from authsvc.web.dialect import Dialect, ErrorTable, accounts, captchas
 from authsvc.web.errors import (
@@ -48,6 +51,19 @@ class SignupBodyWithoutCaptcha(LoginBody):
 class SignupBody(SignupBodyWithoutCaptcha):
     captchaId = fields.String(required=True, validate=Length(min=1))
     value = fields.String(required=True, validate=Length(min=1))
+
+
+class Session(TypedDict):
+    message: str
+    session_token: str
+
+
+class CaptchaId(TypedDict):
+    captchaId: str
+
+
+class Failure(TypedDict):
+    error: str
 
 
 LOGIN, SIGNUP, SIGNUP_WITHOUT_CAPTCHA = LoginBody(), SignupBody(), SignupBodyWithoutCaptcha()
@@ -83,15 +99,17 @@ ERRORS = ErrorTable(
 )
 
 
-def failure(_: BaseException, status: int, sentence: str) -> tuple[dict[str, str], int]:
+def failure(_: BaseException, status: int, sentence: str) -> tuple[Failure, int]:
     return {"error": sentence}, status
 
 
 @login.post("/login")
 @hashes
 @limited("login", name_field="username")
-def log_in() -> dict[str, str]:
-    body = read(LOGIN)
+@takes(LOGIN)
+def log_in() -> Session:
+    """用户登录。"""
+    body = read()
     _, token = accounts.log_in(body["username"], body["password"], client())
     return {"message": "Login successful", "session_token": token}
 
@@ -99,8 +117,10 @@ def log_in() -> dict[str, str]:
 @signup.post("/signup")
 @hashes
 @limited("signup")
-def sign_up() -> dict[str, str]:
-    body = read(SIGNUP if captchas.required else SIGNUP_WITHOUT_CAPTCHA)
+@takes(SIGNUP, without_captcha=SIGNUP_WITHOUT_CAPTCHA)
+def sign_up() -> Session:
+    """用户注册。"""
+    body = read()
     new_user = accounts.new_user(body["username"], body["password"], body["email"])
     if captchas.required:
         captchas.redeem(body["captchaId"], body["value"], SIGN_UP, client_network())
@@ -110,14 +130,24 @@ def sign_up() -> dict[str, str]:
 
 @captcha.get("/captcha")
 @limited("captcha")
-def create_captcha_id() -> dict[str, str]:
+def create_captcha_id() -> CaptchaId:
+    """生成验证码 ID。"""
     return {"captchaId": captchas.issue(SIGN_UP, client_network())}
 
 
 @captcha.get("/captcha/<captcha_id>")
 @limited("captcha", scope="captcha_image")
-def captcha_image(captcha_id: str) -> Response:
+def captcha_image(captcha_id: str) -> Png:
+    """获取验证码图片。"""
     return Response(captchas.image(captcha_id), mimetype="image/png")
 
 
-DIALECT = Dialect("session", (login, signup, captcha), ERRORS, failure, sign_up_captcha=True)
+DIALECT = Dialect(
+    "session",
+    (login, signup, captcha),
+    ERRORS,
+    failure,
+    title="用户管理接口文档",
+    language="zh",
+    sign_up_captcha=True,
+)

@@ -1,5 +1,7 @@
 """The document API Documentation (Token 认证), token.md."""
 
+from typing import Literal, TypedDict
+
 from flask import Blueprint
 from marshmallow import fields
 from marshmallow.validate import Length
@@ -16,7 +18,7 @@ from authsvc.core.errors import (
 )
 from authsvc.core.users import User
 from authsvc.web.admission import hashes
-from authsvc.web.body import Body, read
+from authsvc.web.body import Body, read, takes
 from authsvc.web.client import client
 from authsvc.web.dialect import Dialect, ErrorTable, accounts
 from authsvc.web.errors import (
@@ -39,6 +41,17 @@ class LoginBody(Body):
 
 class RegisterBody(LoginBody):
     email = fields.String(required=True, validate=Length(min=1))
+
+
+class Success(TypedDict):
+    userId: str
+    username: str
+    email: str
+    token: str
+
+
+class Failure(TypedDict):
+    error: str
 
 
 REGISTER, LOGIN = RegisterBody(), LoginBody()
@@ -65,11 +78,11 @@ ERRORS = ErrorTable(
 )
 
 
-def failure(_: BaseException, status: int, sentence: str) -> tuple[dict[str, str], int]:
+def failure(_: BaseException, status: int, sentence: str) -> tuple[Failure, int]:
     return {"error": sentence}, status
 
 
-def success(user: User, access_token: str) -> dict[str, str]:
+def success(user: User, access_token: str) -> Success:
     return {
         "userId": str(user.id),
         "username": user.username,
@@ -81,8 +94,10 @@ def success(user: User, access_token: str) -> dict[str, str]:
 @token.post("/register")
 @hashes
 @limited("signup")
-def register() -> tuple[dict[str, str], int]:
-    body = read(REGISTER)
+@takes(REGISTER)
+def register() -> tuple[Success, Literal[201]]:
+    """注册新用户，成功后返回用户信息和认证 Token。"""
+    body = read()
     new_user = accounts.new_user(body["username"], body["password"], body["email"])
     return success(*accounts.sign_up(new_user, client())), 201
 
@@ -90,9 +105,11 @@ def register() -> tuple[dict[str, str], int]:
 @token.post("/login")
 @hashes
 @limited("login", name_field="username")
-def log_in() -> dict[str, str]:
-    body = read(LOGIN)
+@takes(LOGIN)
+def log_in() -> Success:
+    """用户登录，成功后返回用户信息和认证 Token。"""
+    body = read()
     return success(*accounts.log_in(body["username"], body["password"], client()))
 
 
-DIALECT = Dialect("token", (token,), ERRORS, failure)
+DIALECT = Dialect("token", (token,), ERRORS, failure, title="API Documentation", language="zh")

@@ -1,9 +1,11 @@
-"""The JSON body of a request, read once and held to a schema."""
+"""What a request carries, read once and held to the schema that its view declares."""
 
 import json
-from typing import Any, cast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
-from flask import g, request
+from flask import current_app, g, request
 from marshmallow import EXCLUDE, Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import (
@@ -12,6 +14,13 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
     UnsupportedMediaType,
 )
+
+from authsvc.web.dialect import captchas
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+JSON, QUERY, FORM = "application/json", "query", "application/x-www-form-urlencoded"
+"""Where an operation finds what it takes: in a body of this type, or in its address."""
 
 MAX_BYTES = 64 * 1024
 READ_BYTES = MAX_BYTES + 1
@@ -38,29 +47,99 @@ class MalformedBody(BadRequest):
         self.faults = faults or {}
 
 
-def read(schema: Schema, *, optional: bool = False) -> dict[str, Any]:
-    """Return the request's body as the schema loads it.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a view takes.
 
     Args:
-        schema: what the operation takes.
+        schema: what it is held to.
+        place: `JSON`, `QUERY` or `FORM`.
         optional: whether no body at all stands for `{}`.
+        without_captcha: takes the schema's place where no captcha is asked for.
+    """
+
+    schema: Schema
+    place: str
+    optional: bool
+    without_captcha: Schema | None
+
+    @property
+    def schema_in_force(self) -> Schema:
+        """The schema that the application which is answering goes by."""
+        if self.without_captcha is None or captchas.required:
+            return self.schema
+        return self.without_captcha
+
+    @property
+    def schemas(self) -> tuple[Schema, ...]:
+        """All that may be in force."""
+        return (
+            (self.schema,) if self.without_captcha is None else (self.schema, self.without_captcha)
+        )
+
+
+def takes(
+    schema: Schema,
+    place: str = JSON,
+    *,
+    optional: bool = False,
+    without_captcha: Schema | None = None,
+) -> Callable[[View], View]:
+    """Declare what a view takes, which it then gets with `read…`; see `Taken`."""
+
+    def mark(view: View) -> View:
+        view.takes = Taken(schema, place, optional, without_captcha)  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def taken_by(view: Callable[..., Any]) -> Taken | None:
+    """Return what a view has declared that it takes."""
+    return getattr(view, "takes", None)
+
+
+def read() -> dict[str, Any]:
+    """Return the request's JSON body, as the schema that its view declares loads it.
 
     Raises:
         MalformedBody: no body, not JSON in UTF-8, not an object, or against the schema.
         UnsupportedMediaType: a Content-Type that is not JSON's.
         RequestEntityTooLarge: over 64 KiB.
     """
+    taken = _declared()
+    return load_json(taken.schema_in_force, optional=taken.optional)
+
+
+def read_query() -> dict[str, Any]:
+    """Return the request's query string, as the schema that its view declares loads it.
+
+    Raises:
+        MalformedBody: it is not UTF-8, against the schema, or gives a parameter twice.
+    """
+    return load_query(_declared().schema_in_force)
+
+
+def read_form() -> dict[str, Any] | None:
+    """Return the request's form as `read` does; None if it is not as its view declares."""
+    repeated = any(len(values) > 1 for values in request.form.listvalues())
+    if request.mimetype != FORM or repeated:
+        return None
+    try:
+        return _loaded(_declared().schema_in_force, request.form.to_dict())
+    except MalformedBody:
+        return None
+
+
+def load_json(schema: Schema, *, optional: bool = False) -> dict[str, Any]:
+    """Return the request's JSON body as the schema loads it; see `read`."""
     if optional and not receive():
         return _loaded(schema, {})
     return _loaded(schema, _object())
 
 
-def read_query(schema: Schema) -> dict[str, Any]:
-    """Return the request's query string as the schema loads it.
-
-    Raises:
-        MalformedBody: it is not UTF-8, against the schema, or gives a parameter twice.
-    """
+def load_query(schema: Schema) -> dict[str, Any]:
+    """Return the request's query string as the schema loads it; see `read_query`."""
     asked = parameters()
     repeated = {name: ["malformed"] for name, values in asked.lists() if len(values) > 1}
     if repeated:
@@ -117,6 +196,10 @@ def _receive() -> bytes:
     if len(raw) > MAX_BYTES:
         raise RequestEntityTooLarge
     return raw
+
+
+def _declared() -> Taken:
+    return cast(Taken, taken_by(current_app.view_functions[request.endpoint or ""]))
 
 
 def _loaded(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:

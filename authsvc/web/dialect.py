@@ -37,11 +37,15 @@ class ErrorTable:
 
     def row(self, error: BaseException, operation: str | None) -> Row:
         """Return the row of the nearest class in the error's MRO, the operation's own first."""
+        return self.row_of(type(error), operation)
+
+    def row_of(self, fact: type[BaseException], operation: str | None) -> Row:
+        """Return the row that an error of this class would get; see `row`."""
         special = self.by_operation.get(operation or "", {})
-        for kind in type(error).__mro__:
+        for kind in fact.__mro__:
             if row := special.get(kind) or self.rows.get(kind):
                 return row
-        raise LookupError(f"no row for {type(error).__name__}")
+        raise LookupError(f"no row for {fact.__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Dialect:
         blueprints: its operations.
         errors: its table of errors; `Exception` must have a row.
         failure: words one row: called with the error and the row's items.
+        title: what the document is called.
+        language: the one that it is written in, `en` or `zh`.
         sign_up_captcha: whether its sign-up has a place for a captcha.
     """
 
@@ -60,6 +66,8 @@ class Dialect:
     blueprints: tuple[Blueprint, ...]
     errors: ErrorTable
     failure: Callable[..., ResponseReturnValue]
+    title: str = ""
+    language: str = "en"
     sign_up_captcha: bool = False
 
 

@@ -53,7 +53,7 @@ def whole_body(data: bytes) -> None:
     with app.test_request_context(method="POST", data=data[2:], content_type=content_type):
         body.peek("username")
         try:
-            body.read(schema, optional=data[1] > 127)
+            body.load_json(schema, optional=data[1] > 127)
         except REFUSALS as refusal:
             dialect = operation.dialect
             dialect.failure(refusal, *dialect.errors.row(refusal, operation.view))
@@ -64,7 +64,7 @@ def query(data: bytes) -> None:
     schema, _ = schemas[data[0] % len(schemas)]
     asked = {"QUERY_STRING": data[1:].decode("latin-1")}
     with app.test_request_context(environ_overrides=asked), suppress(*REFUSALS):
-        body.read_query(schema)
+        body.load_query(schema)
 
 
 def answer(data: bytes) -> None:

@@ -5,12 +5,13 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from marshmallow import Schema
 
 from authsvc import dialects
+from authsvc.web.body import taken_by
 from authsvc.web.dialect import Dialect
 from authsvc.web.mounts import MountedFlask, MountTable, mount_dialects, parse
 
@@ -57,35 +58,17 @@ def operations_of(mounts: str) -> list[Operation]:
                     method,
                     rule.rule,
                     tuple(sorted(rule.arguments)),
-                    tuple(schemas_read_by(view)),
+                    schemas_of(view),
                 )
                 for method in sorted(set(rule.methods or ()) - IMPLIED)
             ]
     return sorted(found, key=str)
 
 
-def schemas_read_by(view: Callable[..., Any]) -> list[Schema]:
-    """Returns the schemas that a view, or a function of its page that it calls, names."""
-    found: dict[int, Schema] = {}
-    seen: set[object] = set()
-    todo: list[Any] = [view]
-    while todo:
-        function = todo.pop()
-        if not isinstance(function, FunctionType) or function in seen:
-            continue
-        seen.add(function)
-        todo.append(getattr(function, "__wrapped__", None))
-        for name in function.__code__.co_names:
-            value = function.__globals__.get(name)
-            if isinstance(value, Schema):
-                found[id(value)] = value
-            elif _is_of_a_dialect(value):
-                todo.append(value)
-    return list(found.values())
-
-
-def _is_of_a_dialect(value: object) -> bool:
-    return isinstance(value, FunctionType) and value.__module__.startswith(dialects.__name__)
+def schemas_of(view: Callable[..., Any]) -> tuple[Schema, ...]:
+    """Returns the schemas that a view declares."""
+    taken = taken_by(view)
+    return () if taken is None else taken.schemas
 
 
 def pages() -> Iterator[ModuleType]:

@@ -13,5 +13,6 @@ DIALECT = Dialect(
     (captcha, session, account, recovery_page, users_page),
     ERRORS,
     failure,
+    title="The native document",
     sign_up_captcha=True,
 )

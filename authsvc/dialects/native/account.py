@@ -1,20 +1,20 @@
 """The account of whoever is logged in: `/me…`; and `/password/strength`."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from flask import Blueprint, Response
-from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError, validates_schema
 
 from authsvc.core.second_factor import CODE_MAX_LENGTH
 from authsvc.core.users import EMAIL_MAX_LENGTH, PASSWORD_MAX_BYTES, USERNAME_MAX_LENGTH
 from authsvc.dialects.native.bodies import StrictBody, text
 from authsvc.dialects.native.data import Json
-from authsvc.dialects.native.shapes import user_shape
+from authsvc.dialects.native.shapes import UserShape, user_shape
 from authsvc.dialects.native.tokens import identity
 from authsvc.web import cookies
-from authsvc.web.body import read
+from authsvc.web.answers import NoContent, Nothing
+from authsvc.web.body import read, takes
 from authsvc.web.client import client
 from authsvc.web.dialect import passwords, profile, second_factor
 from authsvc.web.limits import limited
@@ -55,34 +55,56 @@ class PasswordAndCodeBody(PasswordBody, CodeBody):
     pass
 
 
+class Strength(TypedDict):
+    score: int
+    accepted: bool
+    reason: str | None
+
+
+class TotpKey(TypedDict):
+    secret: str
+    uri: str
+
+
+class RecoveryCodes(TypedDict):
+    recoveryCodes: list[str]
+
+
 PROFILE, PASSWORD, NEW_PASSWORD = ProfileBody(), PasswordBody(), NewPasswordBody()
 STRENGTH, CODE, PASSWORD_AND_CODE = StrengthBody(), CodeBody(), PasswordAndCodeBody()
 
 
 @account.get("/me")
-def me() -> dict[str, Any]:
+def me() -> UserShape:
+    """Show who is logged in."""
     return user_shape(identity().user)
 
 
 @account.patch("/me")
 @limited("password")
-def update_me() -> dict[str, Any]:
+@takes(PROFILE)
+def update_me() -> UserShape:
+    """Change the application's data, or the e-mail address."""
     who = identity()
-    return user_shape(profile.update(who, client(), **read(PROFILE)))
+    return user_shape(profile.update(who, client(), **read()))
 
 
 @account.put("/me/password")
 @limited("password")
-def change_password() -> ResponseReturnValue:
-    who, body = identity(), read(NEW_PASSWORD)
+@takes(NEW_PASSWORD)
+def change_password() -> NoContent:
+    """Change the password; all other sessions end."""
+    who, body = identity(), read()
     profile.change_password(who, body["old_password"], body["new_password"], client())
     return "", 204
 
 
 @account.delete("/me")
 @limited("password")
-def delete_me() -> Response:
-    who, body = identity(), read(PASSWORD)
+@takes(PASSWORD)
+def delete_me() -> Nothing:
+    """Delete the account."""
+    who, body = identity(), read()
     profile.delete(who, body["password"], client())
     response = Response(status=204)
     cookies.forget(response)
@@ -91,28 +113,36 @@ def delete_me() -> Response:
 
 @account.post("/password/strength")
 @limited("password")
-def password_strength() -> dict[str, Any]:
-    return asdict(passwords.strength(**read(STRENGTH)))
+@takes(STRENGTH)
+def password_strength() -> Strength:
+    """Tell how hard a password is to guess."""
+    return cast(Strength, asdict(passwords.strength(**read())))
 
 
 @account.post("/me/totp")
 @limited("password")
-def prepare_totp() -> dict[str, str]:
-    who, body = identity(), read(PASSWORD)
+@takes(PASSWORD)
+def prepare_totp() -> TotpKey:
+    """Make a secret for one-time codes, which are not asked for yet."""
+    who, body = identity(), read()
     secret, uri = second_factor.prepare(who, body["password"], client())
     return {"secret": secret, "uri": uri}
 
 
 @account.post("/me/totp/confirm")
 @limited("password")
-def confirm_totp() -> dict[str, list[str]]:
-    who, body = identity(), read(CODE)
+@takes(CODE)
+def confirm_totp() -> RecoveryCodes:
+    """Turn one-time codes on, and give out the recovery codes."""
+    who, body = identity(), read()
     return {"recoveryCodes": second_factor.confirm(who, body["code"], client())}
 
 
 @account.delete("/me/totp")
 @limited("password")
-def remove_totp() -> ResponseReturnValue:
-    who, body = identity(), read(PASSWORD_AND_CODE)
+@takes(PASSWORD_AND_CODE)
+def remove_totp() -> NoContent:
+    """Turn one-time codes off."""
+    who, body = identity(), read()
     second_factor.remove(who, body["password"], body["code"], client())
     return "", 204

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from flask import Response, json
 
@@ -27,6 +27,23 @@ class Problem:
     status: int
     en: tuple[str, str]
     zh: tuple[str, str]
+
+
+class FieldFault(TypedDict):
+    field: str
+    code: str
+    detail: str
+
+
+class ProblemBody(TypedDict):
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: NotRequired[list[FieldFault]]
+    minLength: NotRequired[int]
+    reason: NotRequired[str]
 
 
 PROBLEMS = {
@@ -315,7 +332,7 @@ ERRORS = ErrorTable(
 )
 
 
-def failure(error: BaseException, code: str) -> Response:
+def failure(error: BaseException, code: str) -> Annotated[Response, ProblemBody]:
     """A problem of RFC 9457, in the language that the client reads."""
     faults = error.faults if isinstance(error, MalformedBody) else {}
     code, spoken = "invalid_fields" if faults else code, language()

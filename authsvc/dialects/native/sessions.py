@@ -1,9 +1,9 @@
 """Sessions: `/signup`, `/login`, `/token/refresh`, `/logout`, `/me/sessions…`, `/introspect`."""
 
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, cast
 
-from flask import Blueprint, Response, jsonify, request
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, Response, jsonify
+from marshmallow import fields
 
 from authsvc.core.captchas import ANSWER_MAX_BYTES, SIGN_UP
 from authsvc.core.errors import InvalidRefreshToken
@@ -12,11 +12,12 @@ from authsvc.core.second_factor import CODE_MAX_LENGTH
 from authsvc.core.sessions import Identity, Inspection, Tokens
 from authsvc.core.users import EMAIL_MAX_LENGTH, PASSWORD_MAX_BYTES, USERNAME_MAX_LENGTH
 from authsvc.dialects.native.bodies import Flag, StrictBody, choice, text
-from authsvc.dialects.native.shapes import moment, user_shape
+from authsvc.dialects.native.shapes import UserShape, moment, user_shape
 from authsvc.dialects.native.tokens import identity
 from authsvc.web import cookies
 from authsvc.web.admission import hashes
-from authsvc.web.body import read, receive
+from authsvc.web.answers import Nothing
+from authsvc.web.body import FORM, Body, read, read_form, receive, takes
 from authsvc.web.client import client, client_network
 from authsvc.web.client_credentials import client_is_known, proves_itself_twice
 from authsvc.web.dialect import accounts, captchas, sessions
@@ -25,12 +26,8 @@ from authsvc.web.limits import limited
 session = Blueprint("native_session", __name__)
 
 LOCAL, OTHERS, GLOBAL = "local", "others", "global"
-FORM = "application/x-www-form-urlencoded"
 ID_MAX_LENGTH = 64
 TOKEN_MAX_LENGTH = 8192
-
-INVALID_CLIENT = {"error": "invalid_client"}
-INVALID_REQUEST = {"error": "invalid_request"}
 
 
 class LoginBody(StrictBody):
@@ -60,8 +57,58 @@ class LogoutBody(StrictBody):
     scope = choice(LOCAL, OTHERS, GLOBAL, default=LOCAL)
 
 
+class TokenForm(Body):
+    token = fields.String(required=True)
+    token_type_hint = fields.String()
+    client_id = fields.String()
+    client_secret = fields.String()
+
+
+class Granted(TypedDict):
+    accessToken: NotRequired[str]
+    refreshToken: NotRequired[str]
+    tokenType: Literal["Bearer"]
+    expiresIn: int
+
+
+class LoggedIn(Granted):
+    user: UserShape
+
+
+class SessionShape(TypedDict):
+    id: str
+    createdAt: str
+    lastUsedAt: str
+    address: str
+    userAgent: str
+    current: bool
+
+
+class Sessions(TypedDict):
+    sessions: list[SessionShape]
+
+
+class Introspection(TypedDict):
+    active: bool
+    sub: NotRequired[str]
+    username: NotRequired[str]
+    token_type: NotRequired[str]
+    exp: NotRequired[int]
+    iat: NotRequired[int]
+    iss: NotRequired[str]
+    jti: NotRequired[str]
+    sid: NotRequired[str]
+
+
+class OAuthError(TypedDict):
+    error: str
+
+
+INVALID_CLIENT: OAuthError = {"error": "invalid_client"}
+INVALID_REQUEST: OAuthError = {"error": "invalid_request"}
+
 LOGIN, SIGNUP, SIGNUP_WITHOUT_CAPTCHA = LoginBody(), SignupBody(), SignupBodyWithoutCaptcha()
-REFRESH, LOGOUT = RefreshBody(), LogoutBody()
+REFRESH, LOGOUT, INTROSPECT = RefreshBody(), LogoutBody(), TokenForm()
 
 
 def granted(tokens: Tokens, *, in_cookies: bool, **also: Any) -> Response:
@@ -75,7 +122,7 @@ def granted(tokens: Tokens, *, in_cookies: bool, **also: Any) -> Response:
     return jsonify({**secret, **body, **also})
 
 
-def session_shape(kept: Session, current: str) -> dict[str, Any]:
+def session_shape(kept: Session, current: str) -> SessionShape:
     return {
         "id": kept.id,
         "createdAt": moment(kept.created_at),
@@ -86,7 +133,7 @@ def session_shape(kept: Session, current: str) -> dict[str, Any]:
     }
 
 
-def introspection(found: Inspection | None) -> dict[str, Any]:
+def introspection(found: Inspection | None) -> Introspection:
     """What RFC 7662, section 2.2, says of a token."""
     if found is None:
         return {"active": False}
@@ -100,12 +147,13 @@ def introspection(found: Inspection | None) -> dict[str, Any]:
         "jti": found.token_id,
         "sid": found.session_id,
     }
-    return {"active": True, **{name: value for name, value in known.items() if value is not None}}
+    told = {name: value for name, value in known.items() if value is not None}
+    return cast(Introspection, {"active": True, **told})
 
 
 def sent_refresh_token() -> tuple[str, bool]:
     """The refresh token, and whether it came in a cookie, whose page is then checked."""
-    given = read(REFRESH, optional=True)["refreshToken"]
+    given = read()["refreshToken"]
     if given is not None:
         return given, False
     kept = cookies.refresh_token()
@@ -127,8 +175,10 @@ def close(who: Identity, scope: str) -> None:
 @session.post("/signup")
 @hashes
 @limited("signup")
-def sign_up() -> ResponseReturnValue:
-    body = read(SIGNUP if captchas.required else SIGNUP_WITHOUT_CAPTCHA)
+@takes(SIGNUP, without_captcha=SIGNUP_WITHOUT_CAPTCHA)
+def sign_up() -> tuple[Annotated[Response, LoggedIn], Literal[201]]:
+    """Sign up, and begin a session."""
+    body = read()
     new_user = accounts.new_user(body["username"], body["password"], body["email"], strict=True)
     if body["cookies"]:
         cookies.require_allowed()
@@ -141,8 +191,10 @@ def sign_up() -> ResponseReturnValue:
 @session.post("/login")
 @hashes
 @limited("login", name_field="username")
-def log_in() -> Response:
-    body = read(LOGIN)
+@takes(LOGIN)
+def log_in() -> Annotated[Response, LoggedIn]:
+    """Log in: begin a session."""
+    body = read()
     if body["cookies"]:
         cookies.require_allowed()
     user, tokens = accounts.log_in_renewably(
@@ -153,15 +205,19 @@ def log_in() -> Response:
 
 @session.post("/token/refresh")
 @limited("refresh")
-def refresh() -> Response:
+@takes(REFRESH, optional=True)
+def refresh() -> Annotated[Response, Granted]:
+    """Exchange the refresh token for new tokens."""
     token, in_cookies = sent_refresh_token()
     return granted(sessions.refresh(token, client()), in_cookies=in_cookies)
 
 
 @session.post("/logout")
-def log_out() -> Response:
+@takes(LOGOUT, optional=True)
+def log_out() -> Nothing:
+    """Log out: end this session, all others, or all."""
     who = identity()
-    scope = read(LOGOUT, optional=True)["scope"]
+    scope = read()["scope"]
     close(who, scope)
     response = Response(status=204)
     if scope != OTHERS:
@@ -170,13 +226,15 @@ def log_out() -> Response:
 
 
 @session.get("/me/sessions")
-def list_sessions() -> dict[str, Any]:
+def list_sessions() -> Sessions:
+    """List the live sessions of whoever is logged in."""
     who = identity()
     return {"sessions": [session_shape(kept, who.session_id) for kept in sessions.of(who.user)]}
 
 
 @session.delete("/me/sessions/<session_id>")
-def end_session(session_id: str) -> Response:
+def end_session(session_id: str) -> Nothing:
+    """End one of these sessions."""
     who = identity()
     sessions.close(who.user, session_id)
     response = Response(status=204)
@@ -186,13 +244,19 @@ def end_session(session_id: str) -> Response:
 
 
 @session.post("/introspect")
-def introspect() -> ResponseReturnValue:
+@takes(INTROSPECT, FORM)
+def introspect() -> (
+    Introspection
+    | tuple[OAuthError, Literal[400]]
+    | tuple[OAuthError, Literal[401], dict[str, str]]
+):
+    """Tell another service about a token (RFC 7662)."""
     receive()
     if proves_itself_twice():
         return INVALID_REQUEST, 400
     if not client_is_known():
         return INVALID_CLIENT, 401, {"WWW-Authenticate": "Basic"}
-    repeated = any(len(values) > 1 for values in request.form.listvalues())
-    if request.mimetype != FORM or repeated or "token" not in request.form:
+    asked = read_form()
+    if asked is None:
         return INVALID_REQUEST, 400
-    return introspection(sessions.inspect(request.form["token"]))
+    return introspection(sessions.inspect(asked["token"]))

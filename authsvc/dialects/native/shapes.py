@@ -2,12 +2,24 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 from authsvc.core.users import User
 
 
-def user_shape(user: User) -> dict[str, Any]:
+class UserShape(TypedDict):
+    id: int
+    username: str
+    email: str | None
+    emailVerified: bool
+    permission: int
+    disabled: bool
+    totp: bool
+    data: Any
+    createdAt: str
+
+
+def user_shape(user: User) -> UserShape:
     return {
         "id": user.id,
         "username": user.username,
