@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from authsvc import dialects
+from authsvc.web.dialect import Dialect
 from authsvc.web.mounts import MountTable, parse
 from authsvc.web.openapi.document import WITHOUT_CAPTCHA, operations_of
 from tests.dialects.situations import FORMS, GOLDEN, Situation
@@ -65,7 +66,7 @@ def examples_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
             example = _example(file, situation, content_type)
             chosen.setdefault((place, situation.answer["status"], said), example)
     examples: dict[str, list[dict[str, Any]]] = {}
-    for (place, _, _), example in sorted(chosen.items()):
+    for (place, _, _), example in sorted(chosen.items(), key=lambda item: item[0][:2]):
         examples.setdefault(place, []).append(example)
     return examples
 
@@ -75,7 +76,7 @@ def place_of(situation: Situation) -> str:
     request = situation.request
     path = request["path"].partition("?")[0]
     mount = TABLE.owner(request["port"], path)
-    name = situation.dialect.removesuffix(WITHOUT_CAPTCHA)
+    name = _dialect_of(situation).name
     if mount is None or mount.dialect != name:
         return ""
     asked = path.removeprefix(mount.prefix)
@@ -104,14 +105,19 @@ def files() -> Iterator[tuple[Path, str]]:
 def _example(file: Path, situation: Situation, content_type: str) -> dict[str, Any]:
     example = {
         "name": file.stem,
-        "summary": json.loads(file.read_text(encoding="utf-8"))["situation"],
         "status": situation.answer["status"],
         "type": content_type,
         "answer": shown(situation.answer["body"]),
     }
+    if _dialect_of(situation).language == "en":
+        example["summary"] = json.loads(file.read_text(encoding="utf-8"))["situation"]
     if isinstance(situation.request.get("body"), dict):
         example["request"] = shown(situation.request["body"])
     return example
+
+
+def _dialect_of(situation: Situation) -> Dialect:
+    return dialects.REGISTRY[situation.dialect.removesuffix(WITHOUT_CAPTCHA)]
 
 
 def _plainness(file: Path) -> tuple[bool, int, str]:

@@ -36,7 +36,7 @@ FORMS = {
     "<jwt>": r"eyJ[\w-]+\.[\w-]+\.[\w-]+",
     "<digits>": r"[1-9][0-9]*",
     "<captcha id>": r"[\w-]{22}",
-    "<refresh token>": r"2\.[\w-]{22}\.\d+\.[\w-]+",
+    "<refresh token>": r"[1-9]\d*\.[\w-]{22}\.\d+\.[\w-]+",
     "<session id>": r"[\w-]{22}",
     "<time>": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "<address>": r"127\.[\d.]+",

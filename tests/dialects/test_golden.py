@@ -1,5 +1,6 @@
 """Golden answers: every situation is answered as its file says; see `situations`."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -130,10 +131,16 @@ def test_the_golden_words_hold_when_the_database_server_is_gone(
 EVERY_DIALECT_HAS = {404, 405, 413, 415, 429, 500, 503}
 
 
+def _tells_the_wait(answer: dict[str, Any]) -> bool:
+    """Nobody knows when a store that is down comes back; one document has a 503 for that."""
+    is_down = "_unavailable" in json.dumps(answer["body"])
+    return answer["status"] in (429, 503) and not is_down
+
+
 @pytest.mark.parametrize("dialect", sorted(folder.name for folder in GOLDEN.iterdir()))
 def test_every_dialect_has_a_golden_answer_for_every_status(dialect: str) -> None:
     answers = [Situation.read(file).answer for file in FILES if file.parent.name == dialect]
     assert {answer["status"] for answer in answers} >= EVERY_DIALECT_HAS
     for answer in answers:
         assert ("Allow" in answer["headers"]) == (answer["status"] == 405)
-        assert ("Retry-After" in answer["headers"]) == (answer["status"] in (429, 503))
+        assert ("Retry-After" in answer["headers"]) == _tells_the_wait(answer)

@@ -39,10 +39,10 @@ CRASHES = "crash"
 
 
 @pytest.fixture
-def document(edition: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+def document(edition: str, service: Service, older_edition: Service) -> dict[str, Any]:
     """The document of an edition, as its service gives it out."""
-    fixture = "older_edition" if edition == OLDER_EDITION else "service"
-    return document_of(request.getfixturevalue(fixture), edition.removesuffix(WITHOUT_CAPTCHA))
+    asked = older_edition if edition == OLDER_EDITION else service
+    return document_of(asked, edition.removesuffix(WITHOUT_CAPTCHA))
 
 
 def document_of(service: Service, name: str) -> dict[str, Any]:
@@ -337,11 +337,6 @@ def test_a_new_dialect_has_a_whole_document_by_itself(sixth: Flask) -> None:
         "type": "object",
         "properties": {"text": {"type": "string", "maxLength": 9}},
         "required": ["text"],
-        "additionalProperties": False,
-    } | {
-        "additionalProperties": body["content"]["application/json"]["schema"].get(
-            "additionalProperties"
-        )
     }
     said = {status: one["description"] for status, one in operation["responses"].items()}
     assert said == {

@@ -105,7 +105,8 @@ def _kept(text: str) -> Response:
     response = Response(text, mimetype="application/json")
     response.headers["Cache-Control"] = "no-cache"
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 def _reference(dialect: Dialect) -> Reference:

@@ -24,7 +24,7 @@ from authsvc.web.service import VERSION
 
 Json = dict[str, Any]
 Examples = Mapping[str, list[Json]]
-"""Operation, as `POST /login` → its examples; those of no operation stand under its absence, ``."""
+"""Operation, as `POST /login` → its examples; under the empty name those of no operation."""
 
 OPENAPI = "3.1.0"
 WITHOUT_CAPTCHA = "-without-captcha"
@@ -83,7 +83,7 @@ class _Builder:
             dialect.title or dialect.name,
             VERSION,
             OPENAPI,
-            plugins=[MarshmallowPlugin(schema_name_resolver=lambda _: None)],
+            plugins=[MarshmallowPlugin(schema_name_resolver=_inline)],
         )
 
     def build(self) -> Json:
@@ -98,7 +98,8 @@ class _Builder:
             )
         self._say_what_no_operation_answers()
         self._declare_shared()
-        return _without_absent_defaults(self._spec.to_dict())
+        document: Json = _without_absent_defaults(self._spec.to_dict())
+        return document
 
     def _operation(self, place: str, name: str, view: Callable[..., Any]) -> Json:
         promises, taken = promises_of(view), taken_by(view)
@@ -117,7 +118,7 @@ class _Builder:
 
     def _body(self, place: str, taken: Taken) -> Json:
         sent = {
-            example["name"]: {"summary": example["summary"], "value": example["request"]}
+            example["name"]: _shown(example, "request")
             for example in self._examples.get(place, [])
             if "request" in example and example["status"] < 400
         }
@@ -206,6 +207,11 @@ class _Builder:
             self._spec.components.security_scheme(name, scheme)
 
 
+def _inline(_: Any) -> str:
+    """Give a schema no name, by which it stands where it is used."""
+    return ""
+
+
 def _variable(name: str) -> Json:
     schema = {"type": "string", "minLength": 1}
     return {"in": "path", "name": name, "required": True, "schema": schema}
@@ -219,8 +225,12 @@ def _also(content: Json, schema: Json) -> None:
 
 def _add_example(response: Json, example: Json) -> None:
     content = response["content"][example["type"]]
-    shown = {"summary": example["summary"], "value": example["answer"]}
-    content.setdefault("examples", {})[example["name"]] = shown
+    content.setdefault("examples", {})[example["name"]] = _shown(example, "answer")
+
+
+def _shown(example: Json, part: str) -> Json:
+    told = {"summary": example["summary"]} if "summary" in example else {}
+    return {**told, "value": example[part]}
 
 
 def _methods(rule: Rule) -> set[str]:

@@ -76,7 +76,8 @@ def _answered(dialect: Dialect, row: Row, facts: list[Fact]) -> Failure:
         answers = [current_app.make_response(dialect.failure(error, *row)) for error in samples]
     sentences = dict.fromkeys(_sentence(answer, row) for answer in answers)
     headers = frozenset(name for fact in facts for name in _headers(fact))
-    return Failure(answers[0].status_code, answers[0].mimetype, tuple(sentences), headers)
+    media_type = answers[0].mimetype or ""
+    return Failure(answers[0].status_code, media_type, tuple(sentences), headers)
 
 
 def _samples(fact: Fact) -> list[BaseException]:

@@ -9,10 +9,10 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, get_type_hints
 
 from werkzeug import exceptions
-from werkzeug.exceptions import TooManyRequests
+from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from authsvc.core import errors
-from authsvc.core.errors import Overloaded
+from authsvc.core.errors import AuthError, Overloaded
 from authsvc.web import dialect
 from authsvc.web.dialect import UseCases
 
@@ -96,4 +96,4 @@ def _attribute(value: Any, name: str) -> Any:
 
 
 def _is_fact(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseException)
+    return isinstance(value, type) and issubclass(value, AuthError | HTTPException)
