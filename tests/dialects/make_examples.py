@@ -117,7 +117,8 @@ def _example(file: Path, situation: Situation, content_type: str) -> dict[str, A
 
 
 def _dialect_of(situation: Situation) -> Dialect:
-    return dialects.REGISTRY[situation.dialect.removesuffix(WITHOUT_CAPTCHA)]
+    dialect: Dialect = dialects.REGISTRY[situation.dialect.removesuffix(WITHOUT_CAPTCHA)]
+    return dialect
 
 
 def _plainness(file: Path) -> tuple[bool, int, str]:

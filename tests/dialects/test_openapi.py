@@ -3,6 +3,8 @@
 import importlib.util
 import inspect
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -233,6 +235,12 @@ def test_a_page_of_another_origin_may_read_the_documents(service: Service) -> No
     headers = {"Origin": "http://localhost:5173"}
     answer = Client(service.first).get("/openapi/token.json", headers=headers)
     assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:5173"
+
+
+def test_nothing_that_makes_documents_is_imported_before_one_is_asked_for() -> None:
+    code = "import sys, authsvc.app; print('apispec' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == ("False\n", "")
 
 
 def test_documents_are_not_counted(limited: Service) -> None:

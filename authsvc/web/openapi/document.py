@@ -150,7 +150,7 @@ class _Builder:
         for failure in failures_of(self._dialect, name, facts):
             self._add_failure(responses, failure, rates)
         for example in self._examples.get(place, []):
-            _add_example(responses[str(example["status"])], example)
+            _add_example(responses, example)
         return dict(sorted(responses.items()))
 
     def _add_answer(
@@ -189,7 +189,7 @@ class _Builder:
         for failure in failures_of(self._dialect, None, NO_OPERATION):
             self._add_failure(responses, failure, ())
         for example in self._examples.get("", []):
-            _add_example(responses[str(example["status"])], example)
+            _add_example(responses, example)
         for status, response in responses.items():
             self._spec.components.response(f"Status{status}", response)
 
@@ -223,9 +223,11 @@ def _also(content: Json, schema: Json) -> None:
         content["schema"] = {"anyOf": [known, schema]}
 
 
-def _add_example(response: Json, example: Json) -> None:
-    content = response["content"][example["type"]]
-    content.setdefault("examples", {})[example["name"]] = _shown(example, "answer")
+def _add_example(responses: dict[str, Json], example: Json) -> None:
+    response = responses.get(str(example["status"]), {})
+    content = response.get("content", {}).get(example["type"])
+    if content is not None:
+        content.setdefault("examples", {})[example["name"]] = _shown(example, "answer")
 
 
 def _shown(example: Json, part: str) -> Json:
