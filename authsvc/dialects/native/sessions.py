@@ -11,7 +11,7 @@ from authsvc.core.ports import Session
 from authsvc.core.second_factor import CODE_MAX_LENGTH
 from authsvc.core.sessions import Identity, Inspection, Tokens
 from authsvc.core.users import EMAIL_MAX_LENGTH, PASSWORD_MAX_BYTES, USERNAME_MAX_LENGTH
-from authsvc.dialects.native.bodies import Flag, StrictBody, choice, text
+from authsvc.dialects.native.bodies import FAULTS, Flag, StrictBody, choice, text
 from authsvc.dialects.native.shapes import UserShape, moment, user_shape
 from authsvc.dialects.native.tokens import identity
 from authsvc.web import cookies
@@ -58,10 +58,10 @@ class LogoutBody(StrictBody):
 
 
 class TokenForm(Body):
-    token = fields.String(required=True)
-    token_type_hint = fields.String()
-    client_id = fields.String()
-    client_secret = fields.String()
+    token = fields.String(required=True, error_messages=FAULTS)
+    token_type_hint = fields.String(error_messages=FAULTS)
+    client_id = fields.String(error_messages=FAULTS)
+    client_secret = fields.String(error_messages=FAULTS)
 
 
 class Granted(TypedDict):
