@@ -4,6 +4,7 @@ import hmac
 import re
 import socket
 import time
+from pathlib import Path
 
 from flask import Flask
 from flask_cors import CORS
@@ -60,6 +61,7 @@ from authsvc.web import (
 from authsvc.web import health as web_health
 from authsvc.web.dialect import UseCases
 from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_dialects
+from authsvc.web.pages import demo, docs
 
 _LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 _EXPOSED_HEADERS = [
@@ -88,6 +90,7 @@ def create_app(settings: Settings) -> Flask:
     errors.install(app, dialects.REGISTRY)
     _mount(app, settings)
     _join(app, settings)
+    _show_pages(app, settings)
     _allow_origins(app, settings)
     return app
 
@@ -131,6 +134,14 @@ def _mount(app: MountedFlask, settings: Settings) -> None:
         mount_dialects(app, app.mount_table, dialects.REGISTRY)
     except MountError as error:
         raise SettingsError([f"{PREFIX}MOUNTS: {error}."]) from None
+
+
+def _show_pages(app: Flask, settings: Settings) -> None:
+    if settings.docs:
+        docs.install(app)
+    if settings.demo:
+        client = Path(app.root_path).parent / "clients" / "js" / demo.CLIENT
+        demo.install(app, demo.Demo(client, settings.signup_captcha, settings.password_min_length))
 
 
 def _join(app: Flask, settings: Settings) -> None:

@@ -210,6 +210,10 @@ def _default_log_format(read: dict[str, Any]) -> str:
     return JSON if read["env"] == PRODUCTION else LINES
 
 
+def _in_development(read: dict[str, Any]) -> bool:
+    return bool(read["env"] != PRODUCTION)
+
+
 def _cores(_: dict[str, Any]) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -285,6 +289,8 @@ class Settings:
     trusted_proxies: TrustedProxies = _setting("proxies", "")
     metrics_allow: tuple[IPv4Network | IPv6Network, ...] = _setting("networks", "127.0.0.1, ::1")
     cors_origins: tuple[str, ...] = _setting("origins", _default_origins)
+    demo: bool = _setting("bool", _in_development)
+    docs: bool = _setting("bool", True)
     database_pool_size: int = _setting("int", 8, validate=_AT_LEAST_ONE)
     database_pool_overflow: int = _setting("int", 4, validate=validate.Range(min=0))
     database_pool_wait: int = _setting("int", 3, validate=_SECONDS)

@@ -89,11 +89,13 @@ def when_ready(server):
     if settings.in_production:
         return
     ports = [address.port for address in settings.bind if address.port]
+    pages = [name for name, on in (("demo", settings.demo), ("docs", settings.docs)) if on]
     elsewhere = "" if settings.data == Path("var") else f" DATA={settings.data}"
     print(
         "",
         "authsvc answers on " + ", ".join(f"http://localhost:{port}" for port in ports),
         "  dialects: " + ", ".join(map(str, settings.mounts)),
+        *(f"  {name}:     http://localhost:{ports[0]}/{name}" for name in pages if ports),
         f"  data:     {settings.data.resolve()}",
         f"  an administrator: make admin NAME=…{elsewhere}    stop: Ctrl-C",
         "",

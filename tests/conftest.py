@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.binaries import MARIADB, NGINX, NODE, REDIS, Group, path_of
+from tests.support.binaries import CHROMIUM, MARIADB, NGINX, NODE, REDIS, Group, path_of
 from tests.support.mariadb import MariaDB
 from tests.support.redis import RedisServer
 
@@ -23,6 +23,7 @@ GROUPS = {
     "redis_server": REDIS,
     "nginx_binary": NGINX,
     "node_clients": NODE,
+    "chromium": CHROMIUM,
 }
 
 
@@ -69,6 +70,13 @@ def node_clients(server_folder: Path) -> Path:
         timeout=120,
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Debian's Chromium."""
+    require(CHROMIUM)
+    return path_of("chromium")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ POLICY=/usr/sbin/policy-rc.d
 missing_packages() {
     while read -r package programs; do
         for program in $programs; do
-            if ! command -v "$program" >/dev/null; then
+            if ! command -v "$program" >/dev/null && ! [ -e "$program" ]; then
                 echo "$package"
                 break
             fi
@@ -27,6 +27,8 @@ systemd systemd-analyze
 nodejs node
 npm npm
 curl curl
+chromium chromium
+fonts-noto-cjk /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc
 END
 }
 

@@ -108,9 +108,9 @@ class MountTable:
     def __init__(self, mounts: Iterable[Mount], ports: Iterable[int | None]) -> None:
         self.mounts = tuple(mounts)
         self._by_precedence = sorted(self.mounts, key=_precedence, reverse=True)
-        self._ports = frozenset(ports)
+        self.ports = tuple(dict.fromkeys(ports))
         for mount in self.mounts:
-            if not any(mount.answers_on(port) for port in self._ports):
+            if not any(mount.answers_on(port) for port in self.ports):
                 raise MountError(f'"{mount}" names port {mount.port}, on which nobody listens')
 
     def owner(self, port: int | None, path: str) -> Mount | None:
@@ -122,6 +122,11 @@ class MountTable:
             if mount.answers_on(port) and _is_under(path, mount.prefix):
                 return mount
         return None
+
+    def leads_to(self, mount: Mount, port: int | None) -> bool:
+        """Tell whether the mount's prefix is its own on this port, not another mount's."""
+        owner = self.owner(port, mount.prefix or "/")
+        return owner is not None and owner.site == mount.site
 
     def check(self, claims: Iterable[Claim]) -> None:
         """Refuse a table in which a claim cannot be kept.
@@ -151,7 +156,7 @@ class MountTable:
 
     def _check_reachable(self, claim: Claim) -> None:
         path = _pattern(claim.path)
-        owners = [self.owner(port, path) for port in self._ports if claim.mount.answers_on(port)]
+        owners = [self.owner(port, path) for port in self.ports if claim.mount.answers_on(port)]
         if all(owner is None or owner.site != claim.mount.site for owner in owners):
             raise MountError(
                 f'"{claim.mount}" claims {claim.method} {claim.path}, '

@@ -43,6 +43,8 @@ MARIADB = Group("MariaDB", ("mariadbd", "mariadb-install-db"))
 REDIS = Group("Redis", ("redis-server",))
 NGINX = Group("nginx", ("nginx",))
 NODE = Group("Node.js", ("node", "npm"))
+CHINESE_FONT = "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"
+CHROMIUM = Group("Chromium", ("chromium", CHINESE_FONT))
 # lsof: wsrep_sst_rsync looks with it for who listens.
 CLUSTER = Group(
     "cluster",

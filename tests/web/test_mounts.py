@@ -439,7 +439,7 @@ def test_elsewhere_the_answer_is_a_plain_error(
     assert (answer.status_code, answer.get_json()) == (status, {"error": sentence})
 
 
-@pytest.mark.parametrize("path", ["/version/x", "/docs", "/livez/more", "/openapi/x"])
+@pytest.mark.parametrize("path", ["/version/x", "/docs/x", "/livez/more", "/openapi/x"])
 def test_the_services_own_paths_are_no_dialects_even_under_a_mount_of_all(
     path: str, build: Build
 ) -> None:

@@ -1,0 +1,1 @@
+"""Pages for people: `/demo` shows the service working, `/docs` is its reference."""

@@ -1,0 +1,60 @@
+"""What people do on the demo page."""
+
+from playwright.sync_api import Page, Response, expect
+
+from tests.e2e.frontends import SOLUTION, fresh
+
+PASSWORD = "Correct horse battery"
+DIALECTS = ("native", "session", "token", "admin", "envelope")
+
+
+def fill(tab: Page, name: str, answer: str = SOLUTION, password: str = PASSWORD) -> None:
+    """Fill in what the form asks for now."""
+    tab.locator("#username").fill(name)
+    tab.locator("#password").fill(password)
+    if tab.locator("#email").is_visible():
+        tab.locator("#email").fill(f"{fresh('mail')}@example.com")
+    if tab.locator("#value").is_visible():
+        expect(tab.locator("#image")).to_have_js_property("complete", True)
+        tab.locator("#value").fill(answer)
+
+
+def sign_up(tab: Page, answer: str = SOLUTION, name: str | None = None) -> str:
+    """Sign up; return the name."""
+    name = name or fresh("browser")
+    choose(tab, "way", "signUp")
+    fill(tab, name, answer)
+    tab.locator("#go").click()
+    return name
+
+
+def log_in(tab: Page, name: str, password: str = PASSWORD) -> None:
+    """Log in."""
+    choose(tab, "way", "logIn")
+    fill(tab, name, password=password)
+    tab.locator("#go").click()
+
+
+def choose(tab: Page, switch: str, value: str) -> None:
+    """Turn a switch of the page: `language`, `dialect` or `way`."""
+    if switch == "dialect":
+        tab.locator("#dialects label", has_text=value).click()
+    else:
+        tab.locator(f"label:has([name={switch}][value={value}])").click()
+
+
+def expect_inside(tab: Page, name: str) -> None:
+    """Hold the page to showing that this person is logged in."""
+    expect(tab.locator("#inside-title")).to_contain_text(name)
+    expect(tab.locator("#door")).to_be_hidden()
+
+
+def expect_outside(tab: Page) -> None:
+    """Hold the page to showing that nobody is logged in."""
+    expect(tab.locator("#door")).to_be_visible()
+    expect(tab.locator("#inside")).to_be_hidden()
+
+
+def is_picture(answer: Response) -> bool:
+    """Tell whether this is the answer with a captcha's picture."""
+    return answer.headers.get("content-type") == "image/png"
