@@ -140,9 +140,7 @@ class _Builder:
         self, place: str, name: str, view: Callable[..., Any], promises: Promises
     ) -> dict[str, Json]:
         taken = taken_by(view)
-        facts = met_by(
-            self._dialect, promises.facts, () if taken is None else (taken.schema_in_force,)
-        )
+        facts = met_by(self._dialect, promises.facts, taken)
         rates = _OF_RATES if hasattr(view, "limited") else ()
         responses: dict[str, Json] = {}
         for declared in answers_of(view):

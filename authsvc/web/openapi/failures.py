@@ -3,17 +3,18 @@
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
+from types import FunctionType
+from typing import Any, cast
 
 from flask import Response, current_app
-from marshmallow import Schema
 from werkzeug.exceptions import MethodNotAllowed, NotFound, TooManyRequests
 
+from authsvc.core.captchas import Captchas
 from authsvc.core.errors import InvalidInput, InvalidToken
 from authsvc.core.users import NewUser
-from authsvc.web.body import MalformedBody
+from authsvc.web.body import MalformedBody, Taken
 from authsvc.web.dialect import Dialect, Row
-from authsvc.web.openapi.promises import Fact
+from authsvc.web.openapi.promises import Fact, raised_by
 
 NO_OPERATION = (NotFound, MethodNotAllowed)
 """What a request meets that belongs to no operation."""
@@ -39,19 +40,23 @@ class Failure:
     headers: frozenset[str]
 
 
-def met_by(dialect: Dialect, facts: Iterable[Fact], schemas: Iterable[Schema]) -> set[Fact]:
+def met_by(dialect: Dialect, facts: Iterable[Fact], taken: Taken | None) -> set[Fact]:
     """Return the facts that an operation can meet, the members of a family among them.
 
-    A fact about something of a user that the operation has no field for cannot arise.
+    A fact about something of a user that the operation has no field for cannot arise, nor can
+    one about a captcha where none is asked for.
     """
     promised = set(facts)
+    schema = None if taken is None else taken.schema_in_force
+    if taken is not None and schema is taken.without_captcha:
+        promised -= set(raised_by(cast(FunctionType, Captchas.redeem)))
     members = {
         known
         for known in dialect.errors.rows
         if known.__mro__[1] in promised and known.__mro__[1] is not Exception
     }
-    taken = [name for schema in schemas for name in schema.fields]
-    return {fact for fact in promised | members if _can_arise(fact, taken)}
+    names = [] if schema is None else list(schema.fields)
+    return {fact for fact in promised | members if _can_arise(fact, names)}
 
 
 def failures_of(dialect: Dialect, operation: str | None, facts: Iterable[Fact]) -> list[Failure]:
@@ -64,10 +69,10 @@ def failures_of(dialect: Dialect, operation: str | None, facts: Iterable[Fact]) 
     return [_answered(dialect, row, rows[row]) for row in sorted(rows, key=order.index)]
 
 
-def _can_arise(fact: Fact, taken: list[str]) -> bool:
+def _can_arise(fact: Fact, names: list[str]) -> bool:
     if not issubclass(fact, InvalidInput) or fact.field not in _ABOUT_USERS:
         return True
-    return any(name.endswith(fact.field) for name in taken)
+    return any(name.endswith(fact.field) for name in names)
 
 
 def _answered(dialect: Dialect, row: Row, facts: list[Fact]) -> Failure:
