@@ -27,7 +27,7 @@ else
   unexport DATA
 endif
 
-.PHONY: help run admin migrate smoke test faults cluster bench bench-scale test-servers captcha-report lint types imports deployment format lock clean venv venv-dev venv-bench venv-report tracing tesseract schema named
+.PHONY: help run admin migrate smoke test examples faults cluster bench bench-scale test-servers captcha-report lint types imports deployment format lock clean venv venv-dev venv-bench venv-report tracing tesseract schema named
 
 help: ## Print this
 	@echo 'make …'
@@ -58,6 +58,9 @@ smoke: ## Ask every example of the documents; BASE_8080=… BASE_3000=… for a 
 test: venv-dev ## Run the tests: ARGS="-k captcha"
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then tests/install-servers.sh; fi
 	exec $(PY) -m pytest $(ARGS)
+
+examples: venv-dev ## Make the examples of the OpenAPI documents from the golden answers
+	@exec $(PY) -m tests.dialects.make_examples
 
 faults: venv-dev ## Kill, freeze and starve what the service stands on, under traffic, and print what came of it
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then tests/install-servers.sh; fi
