@@ -47,7 +47,7 @@ LOG_INS: list[tuple[int, str, str, dict[str, Any]]] = [
 
 PROBES = ("/v1/me", "/captcha", "/version")
 SAMPLES = 150
-ROUNDS = 3
+ROUNDS = 5
 WAIT = 3
 """Seconds that a log-in may wait: fewer than a full queue would take."""
 
