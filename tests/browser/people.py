@@ -9,7 +9,7 @@ DIALECTS = ("native", "session", "token", "admin", "envelope")
 
 
 def fill(tab: Page, name: str, answer: str = SOLUTION, password: str = PASSWORD) -> None:
-    """Fill in what the form asks for now."""
+    """Fill in what the form asks for."""
     tab.locator("#username").fill(name)
     tab.locator("#password").fill(password)
     if tab.locator("#email").is_visible():
