@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.conftest import require
 from tests.support.binaries import REDIS
+from tests.support.redis import RedisServer
 from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_sentinel import WatchedRedis
 
@@ -39,3 +41,11 @@ def breakable_watched_redis(watched_redis: WatchedRedis) -> Iterator[WatchedRedi
     """The watched Redis of the whole run, brought back after a test that kills or pauses it."""
     yield watched_redis
     watched_redis.ensure_running()
+
+
+@pytest.fixture
+def server(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """What a test does in the Redis of the whole run, emptied, behind the store's back."""
+    redis_server.flush()
+    with redis.Redis(port=redis_server.port) as server:
+        yield server

@@ -1,10 +1,12 @@
 """The kinds of Redis over which the stores' contracts are held: each test runs on every one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from authsvc.infra.redis import RedisOptions
+from authsvc.infra.redis import RedisClient, RedisOptions, connect
 
 PATIENT = RedisOptions(pool_size=32, connect_timeout=1, timeout=2)
 
@@ -20,3 +22,13 @@ def emptied(request: pytest.FixtureRequest, kind: str) -> Any:
     server = request.getfixturevalue(KINDS[kind])
     server.flush()
     return server
+
+
+@contextmanager
+def client_of(url: str, options: RedisOptions) -> Iterator[RedisClient]:
+    """Lend a client, whose connections are closed in the end."""
+    client = connect(url, options)
+    try:
+        yield client
+    finally:
+        client.close()

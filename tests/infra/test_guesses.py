@@ -5,7 +5,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from tests.core.fakes import FakeClock
 from tests.infra import proxy
 from tests.infra.databases import Crowd
 from tests.infra.proxy import Fate, LossyProxy
-from tests.infra.redis_kinds import FAKE, KINDS, PATIENT, REAL, emptied
+from tests.infra.redis_kinds import FAKE, KINDS, PATIENT, REAL, client_of, emptied
 from tests.support.processes import HOST, free_port
 from tests.support.redis import RedisServer
 from tests.support.redis_cluster import RedisCluster
@@ -65,30 +64,12 @@ def behind(server: RedisServer | WatchedRedis | RedisCluster) -> Any:
     return redis_py.Redis(port=port)
 
 
-@contextmanager
-def client_of(url: str) -> Iterator[RedisClient]:
-    """Lend a client, whose connections are closed in the end."""
-    client = connect(url, OPTIONS)
-    try:
-        yield client
-    finally:
-        client.close()
-
-
 @pytest.fixture
 def client(redis_server: RedisServer) -> Iterator[RedisClient]:
     """A client of the Redis of the whole run, emptied."""
     redis_server.flush()
-    with client_of(redis_server.url) as client:
+    with client_of(redis_server.url, OPTIONS) as client:
         yield client
-
-
-@pytest.fixture
-def server(redis_server: RedisServer) -> Iterator[Any]:
-    """What a test does in the Redis of the whole run, emptied, behind the store's back."""
-    redis_server.flush()
-    with redis_py.Redis(port=redis_server.port) as server:
-        yield server
 
 
 def fail(store: GuessStore, name: str = BOB, network: str = HOME, times: int = 1) -> None:
@@ -590,7 +571,7 @@ def test_a_try_whose_answer_was_lost_is_counted_once(
     monkeypatch.setattr(proxy, "COMMIT", b"EVALSHA")
     with (
         LossyProxy(redis_server.port, Fate.ANSWER_LOST) as lossy,
-        client_of(f"redis://{HOST}:{lossy.port}/0") as far,
+        client_of(f"redis://{HOST}:{lossy.port}/0", OPTIONS) as far,
     ):
         store = RedisGuesses(far, POLICY)
         fail(store, times=4)
@@ -603,7 +584,7 @@ def test_a_try_whose_answer_was_lost_is_counted_once(
 
 def test_a_redis_that_is_down_is_said_to_be(store: RedisGuesses) -> None:
     reservation = store.reserve(BOB, HOME)
-    with client_of(f"redis://{HOST}:{free_port()}/0") as client:
+    with client_of(f"redis://{HOST}:{free_port()}/0", OPTIONS) as client:
         down = RedisGuesses(client, POLICY)
         with pytest.raises(GuessesUnavailable):
             down.reserve(BOB, HOME)
@@ -617,7 +598,7 @@ def test_a_redis_killed_between_a_try_and_its_end_keeps_what_it_wrote(
     breakable_redis: RedisServer,
 ) -> None:
     breakable_redis.flush()
-    with client_of(breakable_redis.url) as client:
+    with client_of(breakable_redis.url, OPTIONS) as client:
         store = RedisGuesses(client, POLICY)
         fail(store, times=4)
         reservation = store.reserve(BOB, HOME)

@@ -2,20 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import redis as redis_py
 
 from authsvc.core.errors import CaptchasUnavailable, SessionsUnavailable, Unavailable
 from authsvc.core.ports import Session
 from authsvc.infra.captcha_store import RedisCaptchaStore
-from authsvc.infra.redis import Call, RedisClient, RedisOptions, connect, connections_in_use
+from authsvc.infra.redis import Call, RedisClient, RedisOptions, connections_in_use
 from authsvc.infra.redis_node import PROBE_EVERY
 from authsvc.infra.redis_routes import OneServer
 from authsvc.infra.sessions import RedisSessions
 from tests.infra.databases import Crowd
+from tests.infra.redis_kinds import client_of
 from tests.support.processes import HOST, free_port
 from tests.support.redis import RedisServer
 
@@ -24,30 +23,12 @@ SESSION = Session("one", 1, 0, 0, 0, "192.0.2.1", "a test")
 OPTIONS = RedisOptions(pool_size=7, connect_timeout=0.8, timeout=0.8)
 
 
-@contextmanager
-def client_of(url: str) -> Iterator[RedisClient]:
-    """Lend a client, whose connections are closed in the end."""
-    client = connect(url, OPTIONS)
-    try:
-        yield client
-    finally:
-        client.close()
-
-
 @pytest.fixture
 def client(redis_server: RedisServer) -> Iterator[RedisClient]:
     """A client of the Redis of the whole run, emptied."""
     redis_server.flush()
-    with client_of(redis_server.url) as client:
+    with client_of(redis_server.url, OPTIONS) as client:
         yield client
-
-
-@pytest.fixture
-def server(redis_server: RedisServer) -> Iterator[Any]:
-    """What a test does in the Redis of the whole run, emptied, behind the store's back."""
-    redis_server.flush()
-    with redis_py.Redis(port=redis_server.port) as server:
-        yield server
 
 
 def uses(client: RedisClient) -> list[tuple[Callable[[], object], type[Unavailable]]]:
@@ -82,17 +63,17 @@ def lives(server: Any) -> dict[bytes, int]:
 
 
 def test_a_redis_that_is_down_is_said_to_be_at_once() -> None:
-    with client_of(f"redis://{HOST}:{free_port()}/0") as client:
+    with client_of(f"redis://{HOST}:{free_port()}/0", OPTIONS) as client:
         assert seconds_to_fail(client) < OPTIONS.timeout
 
 
 def test_a_socket_that_is_not_there_is_said_to_be_at_once() -> None:
-    with client_of("unix:///nonexistent/redis.sock") as client:
+    with client_of("unix:///nonexistent/redis.sock", OPTIONS) as client:
         assert seconds_to_fail(client) < OPTIONS.timeout
 
 
 def test_a_killed_redis_is_unavailable_until_it_is_back(breakable_redis: RedisServer) -> None:
-    with client_of(breakable_redis.url) as client:
+    with client_of(breakable_redis.url, OPTIONS) as client:
         for use, _ in uses(client):
             use()
         breakable_redis.kill()
@@ -103,7 +84,7 @@ def test_a_killed_redis_is_unavailable_until_it_is_back(breakable_redis: RedisSe
 
 
 def test_a_frozen_redis_is_unavailable_within_its_time_outs(breakable_redis: RedisServer) -> None:
-    with client_of(breakable_redis.url) as client:
+    with client_of(breakable_redis.url, OPTIONS) as client:
         for use, _ in uses(client):
             use()
         breakable_redis.pause()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-import redis as redis_py
 from redis.crc import key_slot
 
 from authsvc.core.clients import Client
@@ -68,14 +67,6 @@ def client(redis_server: RedisServer) -> Iterator[RedisClient]:
     client = connect(redis_server.url, OPTIONS)
     yield client
     client.close()
-
-
-@pytest.fixture
-def server(redis_server: RedisServer) -> Iterator[Any]:
-    """What a test does in the Redis of the whole run, emptied, behind the store's back."""
-    redis_server.flush()
-    with redis_py.Redis(port=redis_server.port) as server:
-        yield server
 
 
 @pytest.fixture(params=[FAKE, *REAL])
