@@ -36,18 +36,12 @@ export function authClient({
     changed();
   }
 
-  /** One tab at a time. @param {() => Promise<void>} work */
+  /** One tab at a time, where it can be. @param {(waited?: boolean) => Promise<void>} work */
   async function alone(work) {
-    if (navigator.locks) return navigator.locks.request(key, work);
-    const lock = `${key}.lock`; // plain http has no Web Locks
-    const mine = `${Math.random()}`;
-    for (;;) {
-      const [owner, until] = (localStorage[lock] ?? "").split(" ");
-      if (owner === mine) break;
-      if (!owner || until < Date.now()) localStorage[lock] = `${mine} ${Date.now() + 2e4}`;
-      await new Promise((done) => setTimeout(done, 50));
-    }
-    await work().finally(() => delete localStorage[lock]);
+    const { locks } = navigator;
+    if (!locks) return work();
+    return locks.request(key, { ifAvailable: true }, (free) =>
+      free ? work() : locks.request(key, () => work(true)));
   }
 
   /** @param {string} method @param {string} path @param {object} [body] @param {string} [token] */
@@ -74,7 +68,9 @@ export function authClient({
 
   /** Renews the tokens, unless another tab did. */
   const refresh = (used = tokens()?.accessToken) =>
-    alone(async () => {
+    alone(async (waited) => {
+      // locks overtake what is written
+      if (waited && tokens()?.accessToken === used) await news();
       const kept = tokens();
       if (!kept || kept.accessToken !== used) return;
       const body = { refreshToken: kept.refreshToken };
@@ -130,6 +126,12 @@ export function authClient({
     },
   };
 }
+
+const news = () =>
+  new Promise((done) => {
+    addEventListener("storage", done, { once: true });
+    setTimeout(done, 1e3);
+  });
 
 /** @param {any} error */
 function unless401(error) {

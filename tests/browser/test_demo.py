@@ -158,9 +158,11 @@ def test_another_picture_is_shown_when_asked_for(visit: Visit) -> None:
 # --- Tabs ---
 
 
-@pytest.mark.parametrize("locks", ["Web Locks", "localStorage"])
-def test_two_tabs_that_renew_at_once_ask_once(visit: Visit, locks: str) -> None:
-    if locks == "localStorage":
+@pytest.mark.parametrize(("locks", "most"), [("Web Locks", 1), ("no locks", 2)])
+def test_two_tabs_that_renew_at_once_stay_logged_in_and_ask_once_under_a_lock(
+    visit: Visit, locks: str, most: int
+) -> None:
+    if locks == "no locks":
         hide = "Object.defineProperty(Navigator.prototype, 'locks', {value: undefined})"
         visit.context.add_init_script(hide)
     first = visit.page()
@@ -171,7 +173,7 @@ def test_two_tabs_that_renew_at_once_ask_once(visit: Visit, locks: str) -> None:
     before = first.evaluate(f"{KEPT}.refreshToken")
     age = f"const kept = {KEPT}; localStorage.authsvc = JSON.stringify({{...kept, renewAt: 0}})"
     first.evaluate(f"() => {{ {age} }}")
-    assert second.evaluate(f"{KEPT}.renewAt") == 0
+    second.wait_for_function(f"{KEPT}.renewAt === 0")
     at = first.evaluate("Date.now() + 300")
     click = (
         "([id, at]) => { setTimeout(() => document.getElementById(id).click(), at - Date.now()) }"
@@ -181,9 +183,10 @@ def test_two_tabs_that_renew_at_once_ask_once(visit: Visit, locks: str) -> None:
     for tab in (first, second):
         expect(tab.locator("#result")).to_contain_text(name)
         expect_inside(tab, name)
-    assert renewals(visit) == 1
+    assert 1 <= renewals(visit) <= most
+    for tab in (first, second):
+        tab.wait_for_function(f"before => {KEPT}.refreshToken !== before", arg=before)
     assert first.evaluate(f"{KEPT}.refreshToken") == second.evaluate(f"{KEPT}.refreshToken")
-    assert first.evaluate(f"{KEPT}.refreshToken") != before
     refuses_with(visit)
 
 

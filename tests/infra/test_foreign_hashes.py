@@ -74,8 +74,9 @@ def slots(tmp_path: Path) -> HashSlots:
 
 
 @pytest.fixture
-def hasher(slots: HashSlots) -> Argon2Hasher:
-    """A hasher whose own hashes cost next to nothing."""
+def hasher(tmp_path: Path) -> Argon2Hasher:
+    """A hasher whose own hashes cost next to nothing, and that waits for its only slot."""
+    slots = HashSlots(tmp_path, 1, wait=30)
     return Argon2Hasher(slots, memory_kib=8, time_cost=1, parallelism=1)
 
 
@@ -110,9 +111,10 @@ class TestEveryForm:
 
     @each_form
     def test_a_hash_made_elsewhere_holds_a_slot_while_it_is_verified(
-        self, hasher: Argon2Hasher, slots: HashSlots, make: Make
+        self, slots: HashSlots, make: Make
     ) -> None:
         made = make("password")
+        hasher = Argon2Hasher(slots, memory_kib=8, time_cost=1, parallelism=1)
         with slots.hold(), Crowd(None, 1) as crowd:
             assert isinstance(crowd.begin(hasher.verify, made, "password").exception(5), Overloaded)
 

@@ -361,7 +361,7 @@ def postman_of(
         SqlUsers(),
         outbox,
         tokens or SqlMailTokens(),
-        Argon2Hasher(HashSlots(folder, 1, 1), memory_kib=8, time_cost=1, parallelism=1),
+        Argon2Hasher(HashSlots(folder, 1, 30), memory_kib=8, time_cost=1, parallelism=1),
         PasswordRule(8, frozenset()),
         NoSessions(),
         time.time,

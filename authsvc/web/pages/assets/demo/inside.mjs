@@ -13,18 +13,22 @@ export function showInside(page) {
     shown = claims;
     if (!samePerson) $("result").replaceChildren();
     for (const button of document.querySelectorAll("[data-native]")) button.hidden = !page.native;
-    if (claims) translate();
+    if (claims) draw();
   }
 
   function translate() {
     if (!shown) return;
+    $("result").replaceChildren();
+    draw();
+  }
+
+  function draw() {
     $("inside-title").textContent = page.words().hello(shown.username);
     const rows = Object.entries(shown).flatMap(([name, value]) => [
       make("dt", name),
       make("dd", TIMES.includes(name) ? new Date(value * 1000).toLocaleString(language()) : String(value)),
     ]);
     $("claims").replaceChildren(...rows);
-    $("result").replaceChildren();
     tick();
   }
 
