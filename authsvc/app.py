@@ -183,15 +183,14 @@ def _use_cases(
     hasher: Argon2Hasher,
 ) -> UseCases:
     users, audit, vault = SqlUsers(), SqlAuditLog(), Vault(secret)
+    session_policy = _session_policy(settings)
     keys = SigningKeys(
-        vault, settings.jwt_algorithm, time.time, token_lifetime=settings.token_lifetime
+        vault, settings.jwt_algorithm, time.time, token_lifetime=session_policy.longest_token
     )
     tokens = JwtIssuer(app, secret, settings.jwt_issuer, time.time, keys)
     key = _derive(secret, b"refresh tokens")
     store, policy = RedisSessions(client), _policy(settings)
-    sessions = Sessions(
-        store, tokens, users, audit, time.time, key, _session_policy(settings), metrics
-    )
+    sessions = Sessions(store, tokens, users, audit, time.time, key, session_policy, metrics)
     rule = PasswordRule(settings.password_min_length, CommonPasswordTable())
     guard = _guard(settings, client)
     codes = TotpCodes(settings.totp_issuer)
@@ -236,6 +235,8 @@ def _session_policy(settings: Settings) -> SessionPolicy:
         refresh_lifetime=settings.refresh_lifetime,
         longest=settings.session_lifetime,
         grace=settings.refresh_grace,
+        idle=settings.sliding_idle,
+        longest_sliding=settings.sliding_lifetime,
     )
 
 

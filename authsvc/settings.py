@@ -247,6 +247,8 @@ class Settings:
     refresh_lifetime: int = _setting("int", 2_592_000, validate=_SECONDS)
     refresh_grace: int = _setting("int", 30, validate=validate.Range(min=0, max=3600))
     session_lifetime: int = _setting("int", 31_536_000, validate=_SECONDS)
+    sliding_idle: int = _setting("int", 1800, validate=_SECONDS)
+    sliding_lifetime: int = _setting("int", 86_400, validate=_SECONDS)
     cookies: bool = _setting("bool", False)
     introspection_clients: Mapping[str, str] = _setting("clients", "", secret=True)
     public_url: str | None = _setting("public_url", "")

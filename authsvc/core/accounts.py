@@ -184,11 +184,19 @@ class Accounts:
         user, _ = self._add(new_user, client, lambda _: None, CREATED, creator)
         return user
 
-    def log_in(self, username: str, password: str, client: Client) -> tuple[User, str]:
+    def log_in(
+        self, username: str, password: str, client: Client, *, sliding: bool = False
+    ) -> tuple[User, str]:
         """Open a session for the user who has this name and password.
 
         There is no place for a code: users who need one are refused like a wrong
         password. An unknown user costs the same hash as a wrong password.
+
+        Args:
+            username: the name.
+            password: the password.
+            client: from where.
+            sliding: whether the session ends some time after its last use.
 
         Returns:
             The user, and an access token.
@@ -202,7 +210,7 @@ class Accounts:
                 user = self._prove(self._users.by_username_key(key) if key else None, password)
                 if user.totp_on:
                     raise InvalidCredentials
-            return user, self._open(user, password, client, renewable=False).access_token
+            return user, self._open(user, password, client, sliding=sliding).access_token
 
     def log_in_renewably(
         self, login: str, password: str, code: str | None, client: Client
@@ -321,9 +329,17 @@ class Accounts:
             raise SecondFactorRequired
         self._second_factor.spend(user, code, client)
 
-    def _open(self, user: User, password: str, client: Client, *, renewable: bool) -> Tokens:
+    def _open(
+        self,
+        user: User,
+        password: str,
+        client: Client,
+        *,
+        renewable: bool = False,
+        sliding: bool = False,
+    ) -> Tokens:
         self._renew_hash(user, password)
-        return self._sessions.open(user, client, renewable=renewable)
+        return self._sessions.open(user, client, renewable=renewable, sliding=sliding)
 
     def _renew_hash(self, user: User, password: str) -> None:
         if not self._hasher.needs_rehash(user.password_hash):

@@ -306,23 +306,37 @@ class Renewal:
     left: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What came of using a live session.
+
+    Args:
+        epoch: the user's epoch when the session was opened.
+        left: seconds until it ends unless it is used again; None if it does not slide.
+    """
+
+    epoch: int
+    left: int | None = None
+
+
 class SessionStore(Protocol):
     """The sessions behind tokens. Every method can raise `SessionsUnavailable`."""
 
     def check(self) -> None:
         """Do nothing, if the store answers."""
 
-    def open(self, session: Session, lifetime: int, longest: int) -> None:
-        """Keep a session, in its first generation.
+    def open(self, session: Session, lifetime: int, longest: int, *, sliding: bool = False) -> None:
+        """Keep a session, in its first generation, or sliding: then it has no generations.
 
         Args:
             session: which.
-            lifetime: seconds until it ends unless it is renewed.
-            longest: seconds until it ends, renewed or not.
+            lifetime: seconds until it ends unless it is renewed; of a sliding session, used.
+            longest: seconds until it ends, renewed and used or not.
+            sliding: whether each use lets its lifetime begin anew.
         """
 
-    def touch(self, user_id: int, session_id: str) -> int | None:
-        """Return a live session's epoch, and mark the session as used now."""
+    def touch(self, user_id: int, session_id: str) -> Use | None:
+        """Use a session now, and return what came of it; None if it is not live."""
 
     def renew(
         self,

@@ -16,7 +16,7 @@ from authsvc.core.errors import (
     UsersUnavailable,
 )
 from authsvc.core.events import Events, Uncounted
-from authsvc.core.ports import Clock, Session, SessionStore, TokenIssuer, Users
+from authsvc.core.ports import Claims, Clock, Session, SessionStore, TokenIssuer, Use, Users
 from authsvc.core.users import User
 
 ACCESS, REFRESH = "access", "refresh"
@@ -37,17 +37,40 @@ class SessionPolicy:
         refresh_lifetime: how long a session lasts that is not renewed.
         longest: how long a session lasts, renewed or not.
         grace: how long a refresh token that was used can be used again.
+        idle: how long a sliding session lasts that is not used.
+        longest_sliding: how long a sliding session lasts, used or not.
     """
 
     token_lifetime: int = 7200
     refresh_lifetime: int = 30 * 86400
     longest: int = 365 * 86400
     grace: int = 30
+    idle: int = 1800
+    longest_sliding: int = 86400
+
+    @property
+    def longest_token(self) -> int:
+        """How long any access token is honoured at the most."""
+        return max(self.token_lifetime, self.longest_sliding)
+
+    def lifetimes(self, *, renewable: bool, sliding: bool) -> tuple[int, int]:
+        """Return how long a session lasts, unless it is renewed or used, and at the most."""
+        if sliding:
+            lifetime, longest = self.idle, self.longest_sliding
+        elif renewable:
+            lifetime, longest = self.refresh_lifetime, self.longest
+        else:
+            lifetime = longest = self.token_lifetime
+        return min(lifetime, longest), longest
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a client is given. `expires_in`: seconds that the access token is honoured."""
+    """What a client is given.
+
+    `expires_in`: seconds that the access token is honoured; of a sliding session, if it is
+    used often enough.
+    """
 
     session_id: str
     access_token: str
@@ -66,7 +89,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What is known of a token that is good now. Times in seconds since the epoch, if known."""
+    """What is known of a token that is good now. Times in seconds since the epoch, if known.
+
+    `expires_at`: of a sliding session, when it ends unless it is used again.
+    """
 
     kind: str
     user: User
@@ -124,7 +150,9 @@ class Sessions:
         self._store.check()
         self._tokens.prepare()
 
-    def open(self, user: User, client: Client, *, renewable: bool = False) -> Tokens:
+    def open(
+        self, user: User, client: Client, *, renewable: bool = False, sliding: bool = False
+    ) -> Tokens:
         """Open a session for a user who proved who they are.
 
         Args:
@@ -132,12 +160,14 @@ class Sessions:
             client: from where.
             renewable: whether a refresh token is given out; without one the session
                 ends with its access token.
+            sliding: whether each use of the access token lets the session go on for as
+                long as one may be idle. It is given no refresh token; its access token
+                expires when the session ends at the latest.
 
         Raises:
             SessionsUnavailable
         """
-        policy, now = self._policy, int(self._clock())
-        lifetime = policy.refresh_lifetime if renewable else policy.token_lifetime
+        now = int(self._clock())
         session = Session(
             id=secrets.token_urlsafe(16),
             user_id=user.id,
@@ -147,9 +177,12 @@ class Sessions:
             address=client.address,
             user_agent=client.user_agent,
         )
-        longest = policy.longest if renewable else lifetime
-        tokens = self._issue(user, session.id, 0 if renewable else None, min(lifetime, longest))
-        self._store.open(session, lifetime, longest)
+        lifetime, longest = self._policy.lifetimes(renewable=renewable, sliding=sliding)
+        if sliding:
+            tokens = self._issue(user, session.id, None, longest, longest)
+        else:
+            tokens = self._issue(user, session.id, 0 if renewable else None, lifetime)
+        self._store.open(session, lifetime, longest, sliding=sliding)
         self._count("opened")
         return tokens
 
@@ -199,14 +232,8 @@ class Sessions:
                 gone or disabled.
             UsersUnavailable, SessionsUnavailable
         """
-        claims = self._tokens.decode(token)
-        epoch = self._store.touch(claims.user_id, claims.session_id)
-        if epoch is None:
-            raise InvalidToken
-        user = self._users.by_id(claims.user_id)
-        if user is None or user.disabled or user.epoch != epoch:
-            raise InvalidToken
-        return Identity(user, claims.session_id)
+        identity, _, _ = self._use(token)
+        return identity
 
     def inspect(self, token: str) -> Inspection | None:
         """Return what is known of an access or refresh token that is good now; else None.
@@ -217,7 +244,7 @@ class Sessions:
         if _REFRESH_TOKEN.fullmatch(token):
             return self._inspect_refresh_token(token)
         try:
-            identity, claims = self.who_is(token), self._tokens.decode(token)
+            identity, claims, use = self._use(token)
         except InvalidToken:
             return None
         return Inspection(
@@ -227,7 +254,7 @@ class Sessions:
             claims.token_id,
             claims.issuer,
             claims.issued_at,
-            claims.expires_at,
+            self._end_of(claims, use),
         )
 
     def of(self, user: User) -> list[Session]:
@@ -294,6 +321,22 @@ class Sessions:
         claims = self._tokens.decode(token)
         self._end(claims.user_id, claims.session_id)
 
+    def _use(self, token: str) -> tuple[Identity, Claims, Use]:
+        claims = self._tokens.decode(token)
+        use = self._store.touch(claims.user_id, claims.session_id)
+        if use is None:
+            raise InvalidToken
+        user = self._users.by_id(claims.user_id)
+        if user is None or user.disabled or user.epoch != use.epoch:
+            raise InvalidToken
+        return Identity(user, claims.session_id), claims, use
+
+    def _end_of(self, claims: Claims, use: Use) -> int:
+        """Return when a token ends, unless its session is used again."""
+        if use.left is None:
+            return claims.expires_at
+        return min(claims.expires_at, int(self._clock()) + use.left)
+
     def _end(self, user_id: int, session_id: str) -> bool:
         ended = self._store.close(user_id, session_id)
         if ended:
@@ -316,9 +359,16 @@ class Sessions:
             return None
         return Inspection(REFRESH, user, session_id, expires_at=int(self._clock()) + state.left)
 
-    def _issue(self, user: User, session_id: str, generation: int | None, left: int) -> Tokens:
+    def _issue(
+        self,
+        user: User,
+        session_id: str,
+        generation: int | None,
+        left: int,
+        longest: int | None = None,
+    ) -> Tokens:
         now = int(self._clock())
-        lifetime = min(self._policy.token_lifetime, left)
+        lifetime = min(longest or self._policy.token_lifetime, left)
         token_id = secrets.token_urlsafe(16)
         return Tokens(
             session_id=session_id,

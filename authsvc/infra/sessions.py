@@ -1,54 +1,88 @@
 """The sessions, in Redis: a hash each, and for each user an index of them.
 
 All keys of a user share a slot of Redis Cluster. Times are Redis' own, in milliseconds.
+
+In the index a sliding session stands at its latest end, which no use changes: so a use writes
+nothing there, and none that is live can be missing. One that was idle too long stays listed
+until then, or until there are too many.
 """
 
 from typing import Any
 
 from authsvc.core.clients import Client
 from authsvc.core.errors import SessionsUnavailable
-from authsvc.core.ports import Renewal, Session
+from authsvc.core.ports import Renewal, Session, Use
 from authsvc.infra.redis import Call, RedisClient, translated
 
 MOST_SESSIONS = 500
-"""Live sessions of one user; one more ends the older one that would have ended first."""
+"""Live sessions of one user; one more ends the older one that would have ended first.
+
+A sliding session ends when it would if it were not used again.
+"""
 
 _ENDED, _REPLAYED = -1, -2
 _USED_WITHIN_MS = 60_000
 _NOW = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
-local function live_for(left)
+local function live_for(left, listed)
   redis.call('PEXPIRE', KEYS[1], left)
-  redis.call('ZADD', KEYS[2], now + left, ARGV[1])
-  redis.call('PEXPIRE', KEYS[2], math.max(left, redis.call('PTTL', KEYS[2])))
+  redis.call('ZADD', KEYS[2], now + listed, ARGV[1])
+  redis.call('PEXPIRE', KEYS[2], math.max(listed, redis.call('PTTL', KEYS[2])))
 end
 """
 _OPEN = (
     _NOW
     + """
-local left = math.min(ARGV[2], ARGV[3])
-redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'generation', 0, 'oldest', 0, 'created', now,
-  'used', now, 'ends', now + ARGV[3], 'address', ARGV[5], 'agent', ARGV[6])
+local left, listed = math.min(ARGV[2], ARGV[3]), nil
+local kind = {'generation', 0, 'oldest', 0}
+if ARGV[9] == '1' then
+  listed, kind = tonumber(ARGV[3]), {'idle', left}
+end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'created', now, 'used', now,
+  'ends', now + ARGV[3], 'address', ARGV[5], 'agent', ARGV[6], unpack(kind))
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-local surplus = redis.call('ZCARD', KEYS[2]) + 1 - ARGV[7]
-if surplus > 0 then
-  for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, surplus - 1)) do
-    redis.call('DEL', ARGV[8] .. id)
-    redis.call('ZREM', KEYS[2], id)
+local most = ARGV[7] - 1
+if redis.call('ZCARD', KEYS[2]) > most then
+  local live = {}
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+    local lives = redis.call('PTTL', ARGV[8] .. id)
+    if lives < 0 then
+      redis.call('ZREM', KEYS[2], id)
+    else
+      table.insert(live, {lives, id})
+    end
+  end
+  table.sort(live, function(one, other) return one[1] < other[1] end)
+  for number = 1, #live - most do
+    redis.call('DEL', ARGV[8] .. live[number][2])
+    redis.call('ZREM', KEYS[2], live[number][2])
   end
 end
-live_for(left)
+live_for(left, listed or left)
 """
 )
 _TOUCH = (
     _NOW
     + """
-local found = redis.call('HMGET', KEYS[1], 'epoch', 'used')
-if found[1] and now - found[2] > tonumber(ARGV[1]) then
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'used', 'idle', 'ends')
+if not found[1] then
+  return false
+end
+local left = false
+if found[3] then
+  left = math.min(found[3], found[4] - now)
+  if left <= 0 then
+    return false
+  end
+end
+if now - found[2] > tonumber(ARGV[1]) then
   redis.pcall('HSET', KEYS[1], 'used', now)
 end
-return found[1]
+if left then
+  redis.pcall('PEXPIRE', KEYS[1], left)
+end
+return {found[1], left}
 """
 )
 _RENEW = (
@@ -79,7 +113,7 @@ newest = newest + 1
 redis.call('HSET', KEYS[1], 'generation', newest, 'first:' .. given, now, 'oldest', oldest,
   'used', now, 'address', ARGV[5], 'agent', ARGV[6])
 local left = math.min(ARGV[3], found[3] - now)
-live_for(left)
+live_for(left, left)
 return {newest, tonumber(found[2]), left}
 """
 )
@@ -125,20 +159,24 @@ class RedisSessions:
         with translated(SessionsUnavailable):
             self._client.check()
 
-    def open(self, session: Session, lifetime: int, longest: int) -> None:
-        """Keep a session, in its first generation."""
+    def open(self, session: Session, lifetime: int, longest: int, *, sliding: bool = False) -> None:
+        """Keep a session, in its first generation, or sliding: then it has no generations."""
         told = (session.id, lifetime * 1000, longest * 1000, session.epoch)
         who = (session.address, session.user_agent, MOST_SESSIONS, _prefix(session.user_id))
+        arguments = [*told, *who, int(sliding)]
         with translated(SessionsUnavailable):
-            self._client.one(self._open.call(_keys(session.user_id, session.id), [*told, *who]))
+            self._client.one(self._open.call(_keys(session.user_id, session.id), arguments))
 
-    def touch(self, user_id: int, session_id: str) -> int | None:
-        """Return a live session's epoch, and mark the session as used now."""
+    def touch(self, user_id: int, session_id: str) -> Use | None:
+        """Use a session now, and return what came of it; None if it is not live."""
         with translated(SessionsUnavailable):
-            epoch = self._client.one(
+            answer = self._client.one(
                 self._touch.call([_key(user_id, session_id)], [_USED_WITHIN_MS])
             )
-        return None if epoch is None else int(epoch)
+        if answer is None:
+            return None
+        epoch, left = answer
+        return Use(int(epoch), None if left is None else _seconds(left))
 
     def renew(
         self,

@@ -102,7 +102,7 @@ class SigningKeys:
         vault: seals the private halves.
         algorithm: what signs from now on; with `HS256`, no stored key does.
         clock: decides which key signs.
-        token_lifetime: of the tokens that are signed, in seconds.
+        token_lifetime: of the tokens that are signed, the longest, in seconds.
         publish_seconds: how long the key of `rotate` is known to all before it signs.
     """
 

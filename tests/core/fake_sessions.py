@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from authsvc.core.clients import Client
 from authsvc.core.errors import SessionsUnavailable
-from authsvc.core.ports import Renewal, Session
+from authsvc.core.ports import Renewal, Session, Use
 from tests.core.fakes import FakeClock
 
 MOST_SESSIONS = 500
@@ -16,7 +16,8 @@ class _Kept:
     session: Session
     longest_ends: float
     ends: float
-    generation: int = 0
+    generation: int | None = 0
+    idle: int | None = None
     first_used: dict[int, float] = field(default_factory=dict)
 
 
@@ -36,7 +37,7 @@ class FakeSessionStore:
         if self.down:
             raise SessionsUnavailable
 
-    def open(self, session: Session, lifetime: int, longest: int) -> None:
+    def open(self, session: Session, lifetime: int, longest: int, *, sliding: bool = False) -> None:
         with self._answering():
             now = self._clock()
             live = sorted(self._live(session.user_id), key=lambda kept: kept.ends)
@@ -44,9 +45,11 @@ class FakeSessionStore:
                 del self._kept[session.user_id, surplus.session.id]
             opened = replace(session, created_at=int(now), last_used_at=int(now))
             kept = _Kept(opened, now + longest, now + min(lifetime, longest))
+            if sliding:
+                kept.generation, kept.idle = None, lifetime
             self._kept[session.user_id, session.id] = kept
 
-    def touch(self, user_id: int, session_id: str) -> int | None:
+    def touch(self, user_id: int, session_id: str) -> Use | None:
         with self._answering():
             kept = self._find(user_id, session_id)
             if kept is None:
@@ -54,7 +57,11 @@ class FakeSessionStore:
             now = self._clock()
             if now - kept.session.last_used_at > 60:
                 kept.session = replace(kept.session, last_used_at=int(now))
-            return kept.session.epoch
+            left = None
+            if kept.idle is not None:
+                kept.ends = min(now + kept.idle, kept.longest_ends)
+                left = max(1, int(kept.ends - now))
+            return Use(kept.session.epoch, left)
 
     def renew(
         self,
@@ -67,7 +74,7 @@ class FakeSessionStore:
     ) -> Renewal:
         with self._answering():
             kept, now = self._find(user_id, session_id), self._clock()
-            if kept is None or generation > kept.generation:
+            if kept is None or kept.generation is None or generation > kept.generation:
                 return Renewal(None)
             if generation == kept.generation:
                 kept.first_used[generation] = now
@@ -87,7 +94,9 @@ class FakeSessionStore:
     def look(self, user_id: int, session_id: str) -> Renewal:
         with self._answering():
             kept = self._find(user_id, session_id)
-            return Renewal(None) if kept is None else self._renewal(kept)
+            if kept is None or kept.generation is None:
+                return Renewal(None)
+            return self._renewal(kept)
 
     def move(self, user_id: int, session_id: str, epoch: int) -> None:
         with self._answering():

@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from authsvc.core.errors import SessionsUnavailable
-from authsvc.core.ports import Session, Window
+from authsvc.core.ports import Session, Use, Window
 from authsvc.infra.rate_counters import RedisRateCounters
 from authsvc.infra.redis import RedisClient, RedisOptions, connect, connections_in_use
 from authsvc.infra.redis_routes import RIDE_OUT
@@ -149,14 +149,14 @@ def test_a_slot_that_moves_to_another_master_is_followed(
     ids = {node: node.run("CLUSTER MYID").decode() for node in (source, target)}
     target.run("CLUSTER SETSLOT", slot, "IMPORTING", ids[source])
     source.run("CLUSTER SETSLOT", slot, "MIGRATING", ids[target])
-    assert store.touch(user, f"of-{user}") == 0
+    assert store.touch(user, f"of-{user}") == Use(0)
     assert store.touch(user, absent) is None
     keys = source.run("CLUSTER GETKEYSINSLOT", slot, 100)
     source.run("MIGRATE", "127.0.0.1", target.port, "", 0, 2000, "KEYS", *keys)
-    assert store.touch(user, f"of-{user}") == 0
+    assert store.touch(user, f"of-{user}") == Use(0)
     for node in (target, source):
         node.run("CLUSTER SETSLOT", slot, "NODE", ids[target])
-    assert store.touch(user, f"of-{user}") == 0
+    assert store.touch(user, f"of-{user}") == Use(0)
     assert breakable_cluster.owner(f"{{{user}}}") is target
 
 

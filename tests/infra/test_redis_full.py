@@ -8,7 +8,7 @@ import pytest
 import redis as redis_py
 
 from authsvc.core.errors import CaptchasUnavailable, Overloaded, SessionsUnavailable
-from authsvc.core.ports import Session, Window
+from authsvc.core.ports import Session, Use, Window
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.rate_counters import RedisRateCounters
 from authsvc.infra.redis import RedisClient, RedisOptions, connect
@@ -89,7 +89,7 @@ def test_without_eviction_a_full_redis_refuses_and_recovers_when_captchas_end(
     assert server.dbsize() == keys
     with pytest.raises(SessionsUnavailable):
         sessions.open(session(2), DAY, DAY)
-    assert sessions.touch(1, "session-1") == 0
+    assert sessions.touch(1, "session-1") == Use(0)
     assert captchas.look(f"{0:022}") == ("signup:ABCDE", None)
     window = Window("rate", 9, 60)
     counters = RedisRateCounters(client)

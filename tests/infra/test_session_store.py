@@ -11,7 +11,7 @@ from redis.crc import key_slot
 
 from authsvc.core.clients import Client
 from authsvc.core.errors import SessionsUnavailable
-from authsvc.core.ports import Renewal, Session, SessionStore
+from authsvc.core.ports import Renewal, Session, SessionStore, Use
 from authsvc.infra.redis import RedisClient, RedisOptions, connect
 from authsvc.infra.sessions import MOST_SESSIONS, RedisSessions
 from tests.core.fake_sessions import FakeSessionStore
@@ -85,7 +85,7 @@ class TestOpening:
         world.store.check()
         assert world.store.touch(ANN, f"{'a':_<22}") is None
         opened = world.open(epoch=3)
-        assert world.store.touch(ANN, opened) == 3
+        assert world.store.touch(ANN, opened) == Use(3)
         assert world.store.touch(ANN, "b" * 22) is None
 
     def test_a_session_belongs_to_nobody_else(self, world: World) -> None:
@@ -94,7 +94,7 @@ class TestOpening:
         assert not world.store.close(BOB, opened)
         assert world.store.look(BOB, opened) == Renewal(None)
         assert world.store.renew(BOB, opened, 0, DAY, 30, THERE) == Renewal(None)
-        assert world.store.touch(ANN, opened) == 0
+        assert world.store.touch(ANN, opened) == Use(0)
 
     def test_a_session_that_is_not_renewed_ends_with_its_lifetime(self, world: World) -> None:
         short, long = world.open("short", lifetime=1), world.open("long")
@@ -114,8 +114,8 @@ class TestOpening:
         opened = world.open(lifetime=1)
         for _ in range(4):
             world.pass_(0.3)
-            epoch = world.store.touch(ANN, opened)
-        assert epoch is None
+            used = world.store.touch(ANN, opened)
+        assert used is None
 
     def test_a_listed_session_says_what_is_known_of_it(self, world: World) -> None:
         before = int(time.time() if world.clock is None else world.clock())
@@ -160,7 +160,7 @@ class TestRenewing:
         for generation in range(3):
             world.pass_(0.6)
             assert world.renew(opened, generation, lifetime=1).generation == generation + 1
-        assert world.store.touch(ANN, opened) == 0
+        assert world.store.touch(ANN, opened) == Use(0)
         world.pass_(1.1)
         assert world.store.touch(ANN, opened) is None
 
@@ -268,7 +268,8 @@ class TestLookingAndMoving:
     def test_a_session_goes_on_in_another_epoch(self, world: World) -> None:
         opened, other = world.open("a"), world.open("b")
         world.store.move(ANN, opened, 9)
-        assert (world.store.touch(ANN, opened), world.store.touch(ANN, other)) == (9, 0)
+        assert world.store.touch(ANN, opened) == Use(9)
+        assert world.store.touch(ANN, other) == Use(0)
         assert world.renew(opened, 0).epoch == 9
 
     def test_an_ended_session_goes_on_in_no_epoch(self, world: World) -> None:
@@ -300,7 +301,7 @@ class TestEnding:
             kept = world.open(name)
         world.store.close_all(ANN, keep=kept)
         assert world.ids() == [kept]
-        assert world.store.touch(ANN, kept) == 0
+        assert world.store.touch(ANN, kept) == Use(0)
 
     def test_all_end_also_if_the_one_to_keep_has_ended(self, world: World) -> None:
         world.open()
@@ -316,13 +317,13 @@ class TestEnding:
         world.open("one more")
         assert len(world.ids()) == MOST_SESSIONS
         assert world.store.touch(ANN, soonest) is None
-        assert world.store.touch(ANN, first) == 0
+        assert world.store.touch(ANN, first) == Use(0)
 
     def test_a_new_session_is_never_the_one_too_many(self, world: World) -> None:
         for number in range(MOST_SESSIONS):
             world.open(f"n{number}")
         short = world.open("short", lifetime=60)
-        assert world.store.touch(ANN, short) == 0
+        assert world.store.touch(ANN, short) == Use(0)
         assert len(world.ids()) == MOST_SESSIONS
 
 
@@ -429,7 +430,7 @@ class TestRedis:
                 world.open("c")
             with pytest.raises(SessionsUnavailable):
                 world.renew(opened, 0)
-            assert world.store.touch(ANN, opened) == 0
+            assert world.store.touch(ANN, opened) == Use(0)
             assert len(world.ids()) == 2
             assert world.store.close(ANN, opened)
             world.store.close_all(ANN)
@@ -451,7 +452,7 @@ class TestRedis:
     def test_redis_that_lost_its_scripts_is_taught_again(self, world: World, server: Any) -> None:
         opened = world.open()
         server.script_flush()
-        assert world.store.touch(ANN, opened) == 0
+        assert world.store.touch(ANN, opened) == Use(0)
         server.script_flush()
         assert world.renew(opened, 0).generation == 1
 
@@ -490,7 +491,7 @@ def test_sessions_survive_a_restart_of_redis(breakable_redis: RedisServer) -> No
     world.renew(opened, 0)
     breakable_redis.stop()
     breakable_redis.start()
-    assert world.store.touch(ANN, opened) == 2
+    assert world.store.touch(ANN, opened) == Use(2)
     assert world.renew(opened, 0).generation == 1
     assert world.renew(opened, 1).generation == 2
     client.close()
