@@ -33,7 +33,15 @@ from tests.core.fake_sessions import FakeSessionStore
 from tests.core.fakes import FakeAudit, FakeClock, FakeTokens, FakeUsers
 
 HERE = Client("192.0.2.1", "192.0.2.1", "browser", "request-1")
-POLICY = SessionPolicy(token_lifetime=7200, refresh_lifetime=86400, longest=200_000, grace=30)
+IDLE, SLIDING = 1800, 43_200
+POLICY = SessionPolicy(
+    token_lifetime=7200,
+    refresh_lifetime=86400,
+    longest=200_000,
+    grace=30,
+    idle=IDLE,
+    longest_sliding=SLIDING,
+)
 KEY = b"k" * 32
 
 
@@ -127,6 +135,141 @@ class TestOpening:
         monkeypatch.setattr(world.tokens, "prepare", fail)
         with pytest.raises(UsersUnavailable):
             world.sessions.check()
+
+
+class TestSliding:
+    @pytest.fixture
+    def tokens(self, world: World) -> Tokens:
+        return world.sessions.open(world.ann, HERE, sliding=True)
+
+    def test_it_goes_on_while_it_is_used_and_ends_when_it_is_idle(
+        self, world: World, tokens: Tokens
+    ) -> None:
+        for _ in range(5):
+            world.clock.advance(IDLE - 1)
+            world.sessions.who_is(tokens.access_token)
+        world.clock.advance(IDLE)
+        with pytest.raises(InvalidToken):
+            world.sessions.who_is(tokens.access_token)
+        assert world.sessions.of(world.ann) == []
+
+    def test_its_token_is_honoured_until_the_longest_end_and_no_longer(
+        self, world: World, tokens: Tokens
+    ) -> None:
+        claims = world.tokens.decode(tokens.access_token)
+        assert claims.expires_at - claims.issued_at == tokens.expires_in == SLIDING
+        while world.clock() + IDLE / 2 < claims.expires_at:
+            world.clock.advance(IDLE / 2)
+            assert world.sessions.who_is(tokens.access_token).user == world.ann
+        world.clock.now = claims.expires_at - 0.5
+        world.sessions.who_is(tokens.access_token)
+        world.clock.now = claims.expires_at
+        with pytest.raises(InvalidToken):
+            world.sessions.who_is(tokens.access_token)
+        assert world.sessions.of(world.ann) == []
+
+    def test_it_has_no_refresh_token(self, world: World, tokens: Tokens) -> None:
+        assert tokens.refresh_token is None
+        assert world.sessions.open(world.ann, HERE, renewable=True, sliding=True).refresh_token is (
+            None
+        )
+
+    @pytest.mark.parametrize(("idle", "longest"), [(100, 60), (60, 60)])
+    def test_the_longest_binds_though_it_could_be_idle_for_longer(
+        self, idle: int, longest: int
+    ) -> None:
+        world = World(SessionPolicy(idle=idle, longest_sliding=longest))
+        tokens = world.sessions.open(world.ann, HERE, sliding=True)
+        assert (tokens.expires_in, tokens.refresh_expires_in) == (60, 60)
+        world.clock.advance(59)
+        world.sessions.who_is(tokens.access_token)
+        world.clock.advance(1)
+        assert world.sessions.of(world.ann) == []
+        with pytest.raises(InvalidToken):
+            world.sessions.who_is(tokens.access_token)
+
+    def test_the_lifetime_of_other_tokens_changes_nothing(self) -> None:
+        world = World(SessionPolicy(token_lifetime=10, idle=100, longest_sliding=150))
+        token = world.sessions.open(world.ann, HERE, sliding=True).access_token
+        world.clock.advance(99)
+        assert world.sessions.who_is(token).user == world.ann
+
+    @pytest.mark.parametrize(
+        ("token", "sliding", "longest"), [(7200, 86400, 86400), (7200, 60, 7200)]
+    )
+    def test_the_longest_token_is_that_of_either_kind(
+        self, token: int, sliding: int, longest: int
+    ) -> None:
+        policy = SessionPolicy(token_lifetime=token, longest_sliding=sliding)
+        assert policy.longest_token == longest
+
+    def test_an_inspection_is_a_use_and_tells_when_it_ends_unless_there_is_another(
+        self, world: World, tokens: Tokens
+    ) -> None:
+        for _ in range(3):
+            world.clock.advance(IDLE - 1)
+            found = world.sessions.inspect(tokens.access_token)
+            assert found is not None
+            assert (found.kind, found.session_id) == (ACCESS, tokens.session_id)
+            assert found.expires_at == int(world.clock()) + IDLE
+        world.clock.advance(IDLE)
+        assert world.sessions.inspect(tokens.access_token) is None
+
+    def test_an_inspection_never_promises_more_than_the_token(
+        self, world: World, tokens: Tokens
+    ) -> None:
+        claims = world.tokens.decode(tokens.access_token)
+        while world.clock() < claims.expires_at - IDLE:
+            world.clock.advance(IDLE / 2)
+            world.sessions.who_is(tokens.access_token)
+        world.clock.now = claims.expires_at - 10
+        found = world.sessions.inspect(tokens.access_token)
+        assert found is not None
+        assert found.expires_at == claims.expires_at
+
+    def test_it_is_listed_ended_and_revoked_as_any_other(self, world: World) -> None:
+        listed = [world.sessions.open(world.ann, HERE, sliding=True) for _ in range(3)]
+        assert {session.id for session in world.sessions.of(world.ann)} == {
+            tokens.session_id for tokens in listed
+        }
+        world.sessions.close(world.ann, listed[0].session_id)
+        world.sessions.revoke(listed[1].access_token)
+        world.sessions.close_own(world.sessions.who_is(listed[2].access_token))
+        for tokens in listed:
+            with pytest.raises(InvalidToken):
+                world.sessions.who_is(tokens.access_token)
+
+    def test_one_survives_a_change_of_password_and_slides_on_while_the_others_end(
+        self, world: World, tokens: Tokens
+    ) -> None:
+        other = world.sessions.open(world.ann, HERE, sliding=True)
+        changed = world.change(epoch=1)
+        world.sessions.survive(Identity(world.ann, tokens.session_id), changed)
+        for _ in range(3):
+            world.clock.advance(IDLE - 1)
+            assert world.sessions.who_is(tokens.access_token).user == changed
+        assert world.sessions.inspect(other.access_token) is None
+
+    def test_nothing_that_a_user_tries_while_disabled_lets_it_be_good_again(
+        self, world: World, tokens: Tokens
+    ) -> None:
+        world.change(disabled=True, epoch=1)
+        for _ in range(3):
+            world.clock.advance(IDLE - 1)
+            with pytest.raises(InvalidToken):
+                world.sessions.who_is(tokens.access_token)
+        world.change(disabled=False)
+        with pytest.raises(InvalidToken):
+            world.sessions.who_is(tokens.access_token)
+
+    def test_a_clock_that_is_set_back_lets_none_be_idle_for_longer(
+        self, world: World, tokens: Tokens
+    ) -> None:
+        world.clock.advance(-60)
+        world.sessions.who_is(tokens.access_token)
+        world.clock.advance(IDLE)
+        with pytest.raises(InvalidToken):
+            world.sessions.who_is(tokens.access_token)
 
 
 class TestRefreshing:

@@ -80,6 +80,7 @@ def test_without_eviction_a_full_redis_refuses_and_recovers_when_captchas_end(
     server = limited("noeviction")
     sessions, captchas = RedisSessions(client), RedisCaptchaStore(client, 10 * FLOOD)
     sessions.open(session(1), DAY, DAY)
+    sessions.open(session(3), 60, DAY, sliding=True)
     put(captchas, 0)
     kept = flood_until_refused(captchas)
     keys = server.dbsize()
@@ -90,6 +91,9 @@ def test_without_eviction_a_full_redis_refuses_and_recovers_when_captchas_end(
     with pytest.raises(SessionsUnavailable):
         sessions.open(session(2), DAY, DAY)
     assert sessions.touch(1, "session-1") == Use(0)
+    server.pexpire("authsvc:session:{3}:session-3", 30_000)
+    assert sessions.touch(3, "session-3") is not None
+    assert server.pttl("authsvc:session:{3}:session-3") > 30_000
     assert captchas.look(f"{0:022}") == ("signup:ABCDE", None)
     window = Window("rate", 9, 60)
     counters = RedisRateCounters(client)
@@ -107,7 +111,7 @@ def test_with_volatile_ttl_sessions_outlive_a_flood_of_captchas(
     server = limited("volatile-ttl")
     sessions, captchas = RedisSessions(client), RedisCaptchaStore(client, 10 * FLOOD)
     for number in range(1, SESSIONS + 1):
-        sessions.open(session(number), 7200, 7200)
+        sessions.open(session(number), 1800, 7200, sliding=number % 2 == 0)
     for number in range(FLOOD):
         put(captchas, number)
     evicted: Any = server.info("stats")

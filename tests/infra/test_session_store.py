@@ -42,11 +42,20 @@ class World:
         else:
             self.clock.advance(seconds)
 
-    def open(self, name: str = "a", *, user: int = ANN, epoch: int = 0, **times: int) -> str:
+    def open(
+        self,
+        name: str = "a",
+        *,
+        user: int = ANN,
+        epoch: int = 0,
+        sliding: bool = False,
+        **times: int,
+    ) -> str:
         """Open a session, and return its id."""
         session_id = f"{name:_<22}"
         session = Session(session_id, user, epoch, 0, 0, HERE.address, HERE.user_agent)
-        self.store.open(session, times.get("lifetime", DAY), times.get("longest", 2 * DAY))
+        lifetime, longest = times.get("lifetime", DAY), times.get("longest", 2 * DAY)
+        self.store.open(session, lifetime, longest, sliding=sliding)
         return session_id
 
     def renew(
