@@ -2,9 +2,9 @@
 
 All keys of a user share a slot of Redis Cluster. Times are Redis' own, in milliseconds.
 
-In the index a sliding session stands at its latest end, which no use changes: so a use writes
-nothing there, and none that is live can be missing. One that was idle too long stays listed
-until then, or until there are too many.
+In the index a session stands at its end; a sliding one at the end that was known when it was
+last looked at there, as its uses write nothing in the index. So what seems to have ended is
+looked at once more, before it is dropped; the index lives for as long as any session could.
 """
 
 from typing import Any
@@ -25,53 +25,48 @@ _USED_WITHIN_MS = 60_000
 _NOW = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
-local function live_for(left, listed)
+local function live_for(left, longest)
   redis.call('PEXPIRE', KEYS[1], left)
-  redis.call('ZADD', KEYS[2], now + listed, ARGV[1])
-  redis.call('PEXPIRE', KEYS[2], math.max(listed, redis.call('PTTL', KEYS[2])))
+  redis.call('ZADD', KEYS[2], now + left, ARGV[1])
+  redis.call('PEXPIRE', KEYS[2], math.max(longest, redis.call('PTTL', KEYS[2])))
 end
 """
 _OPEN = (
     _NOW
     + """
-local left, listed = math.min(ARGV[2], ARGV[3]), nil
-local kind = {'generation', 0, 'oldest', 0}
+local left = math.min(ARGV[2], ARGV[3])
+local longest, kind = left, {'generation', 0, 'oldest', 0}
 if ARGV[9] == '1' then
-  listed, kind = tonumber(ARGV[3]), {'idle', left}
+  longest, kind = ARGV[3], {'idle', left}
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[4], 'created', now, 'used', now,
   'ends', now + ARGV[3], 'address', ARGV[5], 'agent', ARGV[6], unpack(kind))
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-local most = ARGV[7] - 1
-if redis.call('ZCARD', KEYS[2]) > most then
-  local live = {}
-  for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-    local lives = redis.call('PTTL', ARGV[8] .. id)
-    if lives < 0 then
-      redis.call('ZREM', KEYS[2], id)
-    else
-      table.insert(live, {lives, id})
-    end
-  end
-  table.sort(live, function(one, other) return one[1] < other[1] end)
-  for number = 1, #live - most do
-    redis.call('DEL', ARGV[8] .. live[number][2])
-    redis.call('ZREM', KEYS[2], live[number][2])
+local listed, most = redis.call('ZCARD', KEYS[2]), ARGV[7] - 1
+while listed > 0 do
+  local id, ends, _, following = unpack(redis.call('ZRANGE', KEYS[2], 0, 1, 'WITHSCORES'))
+  if listed <= most and tonumber(ends) > now then break end
+  local lives = redis.call('PTTL', ARGV[8] .. id)
+  if lives > 0 and (listed <= most or now + lives > tonumber(following or ends)) then
+    redis.call('ZADD', KEYS[2], now + lives, id)
+  else
+    redis.call('DEL', ARGV[8] .. id)
+    redis.call('ZREM', KEYS[2], id)
+    listed = listed - 1
   end
 end
-live_for(left, listed or left)
+live_for(left, longest)
 """
 )
 _TOUCH = (
     _NOW
     + """
-local found = redis.call('HMGET', KEYS[1], 'epoch', 'used', 'idle', 'ends')
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'used', 'idle')
 if not found[1] then
   return false
 end
-local left = false
+local left
 if found[3] then
-  left = math.min(found[3], found[4] - now)
+  left = math.min(found[3], redis.call('HGET', KEYS[1], 'ends') - now)
   if left <= 0 then
     return false
   end
@@ -79,9 +74,10 @@ end
 if now - found[2] > tonumber(ARGV[1]) then
   redis.pcall('HSET', KEYS[1], 'used', now)
 end
-if left then
-  redis.pcall('PEXPIRE', KEYS[1], left)
+if not left then
+  return found[1]
 end
+redis.pcall('PEXPIRE', KEYS[1], left)
 return {found[1], left}
 """
 )
@@ -175,8 +171,10 @@ class RedisSessions:
             )
         if answer is None:
             return None
+        if isinstance(answer, bytes):
+            return Use(int(answer))
         epoch, left = answer
-        return Use(int(epoch), None if left is None else _seconds(left))
+        return Use(int(epoch), _seconds(left))
 
     def renew(
         self,

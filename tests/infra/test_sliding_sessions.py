@@ -178,16 +178,41 @@ class TestRedis:
         use()
         assert int(server.hget(key, "used")) >= used
 
-    def test_the_index_lists_it_and_lives_for_as_long_as_it_can(
+    def test_the_index_lives_for_as_long_as_it_can(
         self, world: World, server: Any, key: str, use: Callable[[], Use | None]
     ) -> None:
         use()
         world.open("short", lifetime=60)
         use()
         ends = int(server.hget(key, "ends"))
-        assert server.zscore(INDEX, key.rpartition(":")[2]) == ends
         assert server.pexpiretime(INDEX) >= ends
         assert server.pexpiretime(key) <= ends
+
+    def test_whatever_end_the_index_tells_one_that_was_used_is_never_dropped(
+        self, world: World, server: Any, key: str, use: Callable[[], Use | None]
+    ) -> None:
+        use()
+        opened = key.rpartition(":")[2]
+        server.zadd(INDEX, {opened: 1})
+        other = world.open("other")
+        assert sorted(world.ids()) == sorted([opened, other])
+        assert abs(server.zscore(INDEX, opened) - server.pexpiretime(key)) < 10_000
+        world.store.close_all(ANN)
+        assert use() is None
+
+    def test_one_too_many_spares_one_that_was_used(
+        self, world: World, server: Any, key: str, use: Callable[[], Use | None]
+    ) -> None:
+        use()
+        first = world.open("first", lifetime=600)
+        for number in range(MOST_SESSIONS - 2):
+            world.open(f"n{number}")
+        soon = server.pexpiretime(key) - (IDLE - 300) * 1000
+        server.zadd(INDEX, {key.rpartition(":")[2]: soon})
+        world.open("one more")
+        assert world.store.touch(ANN, first) is None
+        assert use() is not None
+        assert len(world.ids()) == server.zcard(INDEX) == MOST_SESSIONS
 
     def test_what_is_kept_is_no_secret_but_the_id(self, server: Any, key: str) -> None:
         assert set(server.hkeys(key)) == {
