@@ -180,6 +180,8 @@ def test_mounts_that_are_set_stay(setting: pytest.MonkeyPatch) -> None:
         ("JWT_ISSUER", ""),
         ("TOKEN_LIFETIME", "0"),
         ("TOKEN_LIFETIME", "2h"),
+        ("SLIDING_IDLE", "0"),
+        ("SLIDING_LIFETIME", "0"),
         ("SIGNUP_CAPTCHA", "perhaps"),
         ("PASSWORD_MIN_LENGTH", "0"),
         ("ADMIN_PERMISSION", "0"),
