@@ -4,6 +4,7 @@ import hmac
 import re
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask
@@ -20,6 +21,7 @@ from authsvc.core.profile import Profile
 from authsvc.core.recovery import Recovery, RecoveryPolicy
 from authsvc.core.second_factor import SecondFactor
 from authsvc.core.sessions import SessionPolicy, Sessions
+from authsvc.dialects import session
 from authsvc.infra import connections, database, health, pools, redis, runtime, traces, undo
 from authsvc.infra.audit import SqlAuditLog
 from authsvc.infra.captcha_audio import ClipSpeaker
@@ -46,7 +48,7 @@ from authsvc.infra.signing_keys import SigningKeys
 from authsvc.infra.traces import Tracing
 from authsvc.infra.users import SqlUsers
 from authsvc.infra.vault import Vault
-from authsvc.settings import LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
+from authsvc.settings import DOCUMENT, LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
 from authsvc.web import (
     admission,
     body,
@@ -59,7 +61,7 @@ from authsvc.web import (
     service,
 )
 from authsvc.web import health as web_health
-from authsvc.web.dialect import UseCases
+from authsvc.web.dialect import Dialect, UseCases
 from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_dialects
 from authsvc.web.pages import demo, docs
 
@@ -86,8 +88,9 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions["authsvc-proxies"] = settings.trusted_proxies
     service.install(app)
-    openapi.install(app, dialects.REGISTRY, dialects.EXAMPLES)
-    errors.install(app, dialects.REGISTRY)
+    spoken = _spoken(settings)
+    openapi.install(app, spoken, dialects.EXAMPLES)
+    errors.install(app, spoken)
     _mount(app, settings)
     _join(app, settings)
     _show_pages(app, settings)
@@ -122,6 +125,12 @@ def cautions(settings: Settings) -> list[str]:
     }
     told = anywhere | (in_production if settings.in_production else {})
     return [sentence for sentence, holds in told.items() if holds]
+
+
+def _spoken(settings: Settings) -> Mapping[str, Dialect]:
+    if settings.session_status == DOCUMENT:
+        return dialects.REGISTRY
+    return {**dialects.REGISTRY, "session": session.WITH_STATUS_200}
 
 
 def _mount(app: MountedFlask, settings: Settings) -> None:

@@ -257,6 +257,7 @@ class Settings:
     mail_token_lifetime: int = _setting("int", 1800, validate=_SECONDS)
     totp_issuer: str = _setting("str", "authsvc", validate=validate.Length(min=1, max=64))
     audit_days: int = _setting("int", 365, validate=_AT_LEAST_ONE)
+    session_status: str = _setting("str", DOCUMENT, validate=validate.OneOf([DOCUMENT, "200"]))
     signup_captcha: bool = _setting("bool", True)
     captcha_lifetime: int = _setting("int", 300, validate=_SECONDS)
     captcha_max_live: int = _setting("int", 1000, validate=_AT_LEAST_ONE)
