@@ -48,9 +48,10 @@ from authsvc.infra.signing_keys import SigningKeys
 from authsvc.infra.traces import Tracing
 from authsvc.infra.users import SqlUsers
 from authsvc.infra.vault import Vault
-from authsvc.settings import DOCUMENT, LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
+from authsvc.settings import ANY, DOCUMENT, LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
 from authsvc.web import (
     admission,
+    bearer,
     body,
     client_credentials,
     cookies,
@@ -167,6 +168,7 @@ def _join(app: Flask, settings: Settings) -> None:
         enabled=settings.ratelimit_enabled,
         counters=RedisRateCounters(client),
     )
+    bearer.install(app, bare=settings.token_scheme == ANY)
     cookies.install(app, allowed=settings.cookies, key=_derive(secret, b"csrf"))
     client_credentials.install(app, settings.introspection_clients)
     outbox = SqlOutbox()

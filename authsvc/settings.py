@@ -25,6 +25,7 @@ from authsvc.web.mounts import Mount, MountError
 PREFIX = "AUTHSVC_"
 DEVELOPMENT, PRODUCTION = "development", "production"
 DOCUMENT, STRICT = "document", "strict"
+BEARER, ANY = "bearer", "any"
 SECRET_MIN_BYTES = 32
 NOBODY = "authsvc@localhost.localdomain"
 CLIENT_SECRET_MIN_BYTES = 16
@@ -249,6 +250,7 @@ class Settings:
     session_lifetime: int = _setting("int", 31_536_000, validate=_SECONDS)
     sliding_idle: int = _setting("int", 1800, validate=_SECONDS)
     sliding_lifetime: int = _setting("int", 86_400, validate=_SECONDS)
+    token_scheme: str = _setting("str", BEARER, validate=validate.OneOf([BEARER, ANY]))
     cookies: bool = _setting("bool", False)
     introspection_clients: Mapping[str, str] = _setting("clients", "", secret=True)
     public_url: str | None = _setting("public_url", "")
