@@ -13,7 +13,7 @@ from flask_cors import CORS
 from authsvc import dialects
 from authsvc.core.accounts import Accounts, Policy
 from authsvc.core.administration import Administration
-from authsvc.core.captchas import CaptchaPolicy, Captchas
+from authsvc.core.captchas import ALPHABETS, DIGITS, CaptchaPolicy, Captchas
 from authsvc.core.guessing import Guard, GuessPolicy
 from authsvc.core.password_strength import Passwords
 from authsvc.core.passwords import PasswordRule
@@ -109,6 +109,9 @@ def cautions(settings: Settings) -> list[str]:
     without_mail = any(mount.dialect == "native" for mount in settings.mounts)
     anywhere = {
         f"{PREFIX}CAPTCHA_TEST_VALUE is set: it solves every captcha.": settings.captcha_test_value,
+        f"{PREFIX}CAPTCHA_ALPHABET is digits: machines read and guess such captchas more easily.": (
+            ALPHABETS[settings.captcha_alphabet] == DIGITS
+        ),
         f"{PREFIX}GUESS_LIMIT is off: passwords can be guessed freely.": not settings.guess_limit,
         f"{traces.ENDPOINT} is set, but no traces are sent: opentelemetry is not installed.": (
             traces.is_wanted() and not traces.is_installed()
@@ -332,6 +335,7 @@ def _captchas(
             lifetime=settings.captcha_lifetime,
             most_live=settings.captcha_max_live,
             required=settings.signup_captcha,
+            alphabet=ALPHABETS[settings.captcha_alphabet],
             test_value=settings.captcha_test_value,
         ),
         events=metrics,

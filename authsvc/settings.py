@@ -13,6 +13,7 @@ from environs import Env, EnvError, EnvValidationError, validate
 from limits import parse_many
 from sqlalchemy.exc import ArgumentError
 
+from authsvc.core.captchas import ALPHABETS
 from authsvc.infra import hosts
 from authsvc.infra.letterhead import is_sender
 from authsvc.infra.logs import JSON, LINES
@@ -261,6 +262,7 @@ class Settings:
     audit_days: int = _setting("int", 365, validate=_AT_LEAST_ONE)
     session_status: str = _setting("str", DOCUMENT, validate=validate.OneOf([DOCUMENT, "200"]))
     signup_captcha: bool = _setting("bool", True)
+    captcha_alphabet: str = _setting("str", "mixed", validate=validate.OneOf([*ALPHABETS]))
     captcha_lifetime: int = _setting("int", 300, validate=_SECONDS)
     captcha_max_live: int = _setting("int", 1000, validate=_AT_LEAST_ONE)
     captcha_max_live_total: int = _setting("int", 100_000, validate=_AT_LEAST_ONE)

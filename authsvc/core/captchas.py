@@ -23,6 +23,10 @@ from authsvc.core.ports import (
 
 ALPHABET = "3689ACEJKMPWX"
 """Symbols that people do not mistake for one another."""
+DIGITS = "234679"
+"""Digits that people do not mistake for one another: no 0, 1, 5 or 8."""
+ALPHABETS = {"mixed": ALPHABET, "digits": DIGITS}
+"""What an operator can choose between."""
 LENGTHS = (5, 6, 7)
 SPOKEN_LENGTH = 6
 ANSWER_MAX_BYTES = 4096
@@ -43,12 +47,14 @@ class CaptchaPolicy:
         lifetime: seconds from issue until the captcha is forgotten.
         most_live: captchas that one client may hold at a time.
         required: whether a sign-up that has a place for a captcha asks for one.
+        alphabet: what pictures show; capital letters and digits.
         test_value: an answer that every live captcha accepts, for smoke tests.
     """
 
     lifetime: int = 300
     most_live: int = 1000
     required: bool = True
+    alphabet: str = ALPHABET
     test_value: str | None = field(default=None, repr=False)
 
 
@@ -103,8 +109,8 @@ class Captchas:
             CaptchasUnavailable
         """
         captcha_id = secrets.token_urlsafe(_ID_BYTES)
-        answer = "".join(secrets.choice(ALPHABET) for _ in range(secrets.choice(LENGTHS)))
         policy = self._policy
+        answer = "".join(secrets.choice(policy.alphabet) for _ in range(secrets.choice(LENGTHS)))
         record = f"{purpose}:{answer}"
         self._store.put(captcha_id, record, client, policy.lifetime, policy.most_live)
         self._count("issued")
