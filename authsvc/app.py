@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask
-from flask_cors import CORS
 
 from authsvc import dialects
 from authsvc.core.accounts import Accounts, Policy
@@ -59,6 +58,7 @@ from authsvc.web import (
     limits,
     observing,
     openapi,
+    origins,
     service,
 )
 from authsvc.web import health as web_health
@@ -67,13 +67,6 @@ from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_diale
 from authsvc.web.pages import demo, docs
 
 _LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
-_EXPOSED_HEADERS = [
-    "Retry-After",
-    "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
-    "X-RateLimit-Reset",
-    "X-Request-ID",
-]
 
 
 def create_app(settings: Settings) -> Flask:
@@ -393,18 +386,11 @@ def _rates(settings: Settings) -> limits.Rates:
 def _allow_origins(app: Flask, settings: Settings) -> None:
     if not settings.cors_origins:
         return
-    origins = [
+    allowed = [
         "*" if origin == "*" else re.compile(_pattern(origin) + r"\Z")
         for origin in settings.cors_origins
     ]
-    CORS(
-        app,
-        origins=origins,
-        allow_headers=["Authorization", "Content-Type", cookies.CSRF_HEADER],
-        expose_headers=_EXPOSED_HEADERS,
-        supports_credentials=settings.cookies,
-        max_age=600,
-    )
+    origins.install(app, allowed, credentials=settings.cookies)
 
 
 def _pattern(origin: str) -> str:
