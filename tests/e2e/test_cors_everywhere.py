@@ -17,6 +17,7 @@ from tests.e2e.test_cors import (
 )
 from tests.infra.databases import migrated
 from tests.support.client import Answer, Client
+from tests.support.nginx import CONFIG, Nginx
 from tests.support.redis import RedisServer
 from tests.support.service import Service
 
@@ -224,6 +225,26 @@ def test_options_that_is_no_preflight_is_not_found_where_nothing_is(whole: Origi
     client = Client(whole.service.first)
     for headers in ({}, {"Origin": APP}, {"Access-Control-Request-Method": "POST"}):
         assert client.request("OPTIONS", "/nowhere", headers=headers).status == 404
+
+
+@pytest.mark.usefixtures("nginx_binary")
+def test_what_nginx_answers_itself_can_be_read_too(
+    whole: Origins, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    written = CONFIG.read_text(encoding="utf-8")
+    config = written.replace(f'#"{APP}"', f'"{APP}"')
+    assert config != written
+    ports = whole.service.ports
+    with Nginx(tmp_path_factory.mktemp("nginx"), ports, config) as nginx:
+        for port, path in ((0, "/login"), (0, "/v1/login"), (1, "/api/login")):
+            client = Client((nginx.first, nginx.second)[port])
+            for origin in (APP, FOREIGN):
+                headers = {"Origin": origin, "Content-Type": "application/json"}
+                answer = client.request("POST", path, body=b" " * 70_000, headers=headers)
+                assert answer.status == 413
+                assert "Origin" in (answer.headers.get_all("Vary") or ())
+                told = answer.headers.get_all("Access-Control-Allow-Origin")
+                assert told == ([APP] if origin == APP else None)
 
 
 def test_all_origins_are_told_apart_too(tmp_path_factory: pytest.TempPathFactory) -> None:
