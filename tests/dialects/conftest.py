@@ -28,10 +28,12 @@ MARIADB = pytest.param("mariadb", marks=pytest.mark.mariadb)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs what the native dialect promises on both databases, the documents' words on one."""
+    """Runs the native dialect and real clients on both databases, the documents' words on one."""
     if "stores" in metafunc.fixturenames:
-        native = metafunc.module.__name__.rpartition(".")[2].startswith("test_native")
-        databases = [SQLITE, MARIADB] if native else [SQLITE]
+        both = metafunc.module.__name__.rpartition(".")[2].startswith(
+            ("test_native", "test_clients")
+        )
+        databases = [SQLITE, MARIADB] if both else [SQLITE]
         metafunc.parametrize("stores", databases, indirect=True, scope="session")
 
 
