@@ -124,12 +124,6 @@ def cautions(settings: Settings) -> list[str]:
     return [sentence for sentence, holds in told.items() if holds]
 
 
-def _spoken(settings: Settings) -> Mapping[str, Dialect]:
-    if settings.session_status == DOCUMENT:
-        return dialects.REGISTRY
-    return {**dialects.REGISTRY, "session": session.WITH_STATUS_200}
-
-
 def _mount(app: MountedFlask, settings: Settings) -> None:
     for mount in settings.mounts:
         if mount.dialect not in dialects.REGISTRY:
@@ -140,6 +134,12 @@ def _mount(app: MountedFlask, settings: Settings) -> None:
         mount_dialects(app, app.mount_table, dialects.REGISTRY)
     except MountError as error:
         raise SettingsError([f"{PREFIX}MOUNTS: {error}."]) from None
+
+
+def _spoken(settings: Settings) -> Mapping[str, Dialect]:
+    if settings.session_status == DOCUMENT:
+        return dialects.REGISTRY
+    return {**dialects.REGISTRY, "session": session.WITH_STATUS_200}
 
 
 def _show_pages(app: Flask, settings: Settings) -> None:
@@ -326,9 +326,9 @@ def _captchas(
         key=_derive(secret, b"captcha"),
         policy=CaptchaPolicy(
             lifetime=settings.captcha_lifetime,
+            alphabet=ALPHABETS[settings.captcha_alphabet],
             most_live=settings.captcha_max_live,
             required=settings.signup_captcha,
-            alphabet=ALPHABETS[settings.captcha_alphabet],
             test_value=settings.captcha_test_value,
         ),
         events=metrics,

@@ -45,16 +45,16 @@ class CaptchaPolicy:
 
     Args:
         lifetime: seconds from issue until the captcha is forgotten.
+        alphabet: what pictures show; capital letters and digits.
         most_live: captchas that one client may hold at a time.
         required: whether a sign-up that has a place for a captcha asks for one.
-        alphabet: what pictures show; capital letters and digits.
         test_value: an answer that every live captcha accepts, for smoke tests.
     """
 
     lifetime: int = 300
+    alphabet: str = ALPHABET
     most_live: int = 1000
     required: bool = True
-    alphabet: str = ALPHABET
     test_value: str | None = field(default=None, repr=False)
 
 
@@ -109,8 +109,9 @@ class Captchas:
             CaptchasUnavailable
         """
         captcha_id = secrets.token_urlsafe(_ID_BYTES)
+        symbols, length = self._policy.alphabet, secrets.choice(LENGTHS)
+        answer = "".join(secrets.choice(symbols) for _ in range(length))
         policy = self._policy
-        answer = "".join(secrets.choice(policy.alphabet) for _ in range(secrets.choice(LENGTHS)))
         record = f"{purpose}:{answer}"
         self._store.put(captcha_id, record, client, policy.lifetime, policy.most_live)
         self._count("issued")
