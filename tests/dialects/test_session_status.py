@@ -20,6 +20,7 @@ from tests.dialects.make_examples import place_of
 from tests.dialects.situations import FILES, Situation, given_trouble, prepare
 from tests.dialects.stores import Stores
 from tests.support.client import Client
+from tests.support.processes import wait_until
 from tests.support.service import Service
 
 ALWAYS_200 = {"AUTHSVC_SESSION_STATUS": "200"}
@@ -79,6 +80,15 @@ def test_other_documents_keep_their_statuses(by_body: Service) -> None:
     assert second.post("/api/auth/login", {}).status == 400
     assert second.post("/api/login", {}).status == 400
     assert first.post("/v1/login", {}).status == 400
+
+
+def test_a_failure_is_still_a_failure_in_the_log_and_the_figures(by_body: Service) -> None:
+    client = Client(by_body.first)
+    assert client.post("/login", {"username": "nobody", "password": "nothing"}).status == 200
+    named = "dialect=session operation=log_in outcome=invalid_credentials status=200"
+    assert wait_until(lambda: named in by_body.log_text(), 15)
+    labels = 'dialect="session",operation="log_in",outcome="invalid_credentials"'
+    assert labels in client.get("/metrics").text
 
 
 @pytest.mark.parametrize("place", CHANGED)

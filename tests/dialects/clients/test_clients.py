@@ -164,6 +164,15 @@ class TestSession:
         with pytest.raises(Unreadable, match="is not a number"):
             sign_up_several()
 
+    def test_a_captcha_of_digits_can_be_heard_too(
+        self, for_real_clients: Service, open_page: Open
+    ) -> None:
+        page = open_page(for_real_clients, 0)
+        captcha_id = SessionClient(page).new_captcha()
+        for language in ("en", "zh"):
+            sound = page.send("GET", f"/v1/captcha/{captcha_id}/audio?lang={language}")
+            assert (sound.status, sound.body[:4]) == (200, b"RIFF")
+
 
 class TestToken:
     def test_it_registers_and_logs_in_and_sends_its_token_ever_after(
