@@ -4,15 +4,15 @@ import hmac
 import re
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask
-from flask_cors import CORS
 
 from authsvc import dialects
 from authsvc.core.accounts import Accounts, Policy
 from authsvc.core.administration import Administration
-from authsvc.core.captchas import CaptchaPolicy, Captchas
+from authsvc.core.captchas import ALPHABETS, DIGITS, CaptchaPolicy, Captchas
 from authsvc.core.guessing import Guard, GuessPolicy
 from authsvc.core.password_strength import Passwords
 from authsvc.core.passwords import PasswordRule
@@ -20,6 +20,7 @@ from authsvc.core.profile import Profile
 from authsvc.core.recovery import Recovery, RecoveryPolicy
 from authsvc.core.second_factor import SecondFactor
 from authsvc.core.sessions import SessionPolicy, Sessions
+from authsvc.dialects import session
 from authsvc.infra import connections, database, health, pools, redis, runtime, traces, undo
 from authsvc.infra.audit import SqlAuditLog
 from authsvc.infra.captcha_audio import ClipSpeaker
@@ -46,9 +47,10 @@ from authsvc.infra.signing_keys import SigningKeys
 from authsvc.infra.traces import Tracing
 from authsvc.infra.users import SqlUsers
 from authsvc.infra.vault import Vault
-from authsvc.settings import LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
+from authsvc.settings import ANY, DOCUMENT, LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
 from authsvc.web import (
     admission,
+    bearer,
     body,
     client_credentials,
     cookies,
@@ -56,21 +58,15 @@ from authsvc.web import (
     limits,
     observing,
     openapi,
+    origins,
     service,
 )
 from authsvc.web import health as web_health
-from authsvc.web.dialect import UseCases
+from authsvc.web.dialect import Dialect, UseCases
 from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_dialects
 from authsvc.web.pages import demo, docs
 
 _LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
-_EXPOSED_HEADERS = [
-    "Retry-After",
-    "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
-    "X-RateLimit-Reset",
-    "X-Request-ID",
-]
 
 
 def create_app(settings: Settings) -> Flask:
@@ -86,8 +82,9 @@ def create_app(settings: Settings) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions["authsvc-proxies"] = settings.trusted_proxies
     service.install(app)
-    openapi.install(app, dialects.REGISTRY, dialects.EXAMPLES)
-    errors.install(app, dialects.REGISTRY)
+    spoken = _spoken(settings)
+    openapi.install(app, spoken, dialects.EXAMPLES)
+    errors.install(app, spoken)
     _mount(app, settings)
     _join(app, settings)
     _show_pages(app, settings)
@@ -105,6 +102,9 @@ def cautions(settings: Settings) -> list[str]:
     without_mail = any(mount.dialect == "native" for mount in settings.mounts)
     anywhere = {
         f"{PREFIX}CAPTCHA_TEST_VALUE is set: it solves every captcha.": settings.captcha_test_value,
+        f"{PREFIX}CAPTCHA_ALPHABET is digits: machines read and guess such captchas more easily.": (
+            ALPHABETS[settings.captcha_alphabet] == DIGITS
+        ),
         f"{PREFIX}GUESS_LIMIT is off: passwords can be guessed freely.": not settings.guess_limit,
         f"{traces.ENDPOINT} is set, but no traces are sent: opentelemetry is not installed.": (
             traces.is_wanted() and not traces.is_installed()
@@ -136,6 +136,12 @@ def _mount(app: MountedFlask, settings: Settings) -> None:
         raise SettingsError([f"{PREFIX}MOUNTS: {error}."]) from None
 
 
+def _spoken(settings: Settings) -> Mapping[str, Dialect]:
+    if settings.session_status == DOCUMENT:
+        return dialects.REGISTRY
+    return {**dialects.REGISTRY, "session": session.WITH_STATUS_200}
+
+
 def _show_pages(app: Flask, settings: Settings) -> None:
     if settings.docs:
         docs.install(app)
@@ -158,6 +164,7 @@ def _join(app: Flask, settings: Settings) -> None:
         enabled=settings.ratelimit_enabled,
         counters=RedisRateCounters(client),
     )
+    bearer.install(app, bare=settings.token_scheme == ANY)
     cookies.install(app, allowed=settings.cookies, key=_derive(secret, b"csrf"))
     client_credentials.install(app, settings.introspection_clients)
     outbox = SqlOutbox()
@@ -319,6 +326,7 @@ def _captchas(
         key=_derive(secret, b"captcha"),
         policy=CaptchaPolicy(
             lifetime=settings.captcha_lifetime,
+            alphabet=ALPHABETS[settings.captcha_alphabet],
             most_live=settings.captcha_max_live,
             required=settings.signup_captcha,
             test_value=settings.captcha_test_value,
@@ -378,18 +386,11 @@ def _rates(settings: Settings) -> limits.Rates:
 def _allow_origins(app: Flask, settings: Settings) -> None:
     if not settings.cors_origins:
         return
-    origins = [
+    allowed = [
         "*" if origin == "*" else re.compile(_pattern(origin) + r"\Z")
         for origin in settings.cors_origins
     ]
-    CORS(
-        app,
-        origins=origins,
-        allow_headers=["Authorization", "Content-Type", cookies.CSRF_HEADER],
-        expose_headers=_EXPOSED_HEADERS,
-        supports_credentials=settings.cookies,
-        max_age=600,
-    )
+    origins.install(app, allowed, credentials=settings.cookies)
 
 
 def _pattern(origin: str) -> str:

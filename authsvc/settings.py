@@ -13,6 +13,7 @@ from environs import Env, EnvError, EnvValidationError, validate
 from limits import parse_many
 from sqlalchemy.exc import ArgumentError
 
+from authsvc.core.captchas import ALPHABETS
 from authsvc.infra import hosts
 from authsvc.infra.letterhead import is_sender
 from authsvc.infra.logs import JSON, LINES
@@ -25,6 +26,7 @@ from authsvc.web.mounts import Mount, MountError
 PREFIX = "AUTHSVC_"
 DEVELOPMENT, PRODUCTION = "development", "production"
 DOCUMENT, STRICT = "document", "strict"
+BEARER, ANY = "bearer", "any"
 SECRET_MIN_BYTES = 32
 NOBODY = "authsvc@localhost.localdomain"
 CLIENT_SECRET_MIN_BYTES = 16
@@ -249,6 +251,7 @@ class Settings:
     session_lifetime: int = _setting("int", 31_536_000, validate=_SECONDS)
     sliding_idle: int = _setting("int", 1800, validate=_SECONDS)
     sliding_lifetime: int = _setting("int", 86_400, validate=_SECONDS)
+    token_scheme: str = _setting("str", BEARER, validate=validate.OneOf([BEARER, ANY]))
     cookies: bool = _setting("bool", False)
     introspection_clients: Mapping[str, str] = _setting("clients", "", secret=True)
     public_url: str | None = _setting("public_url", "")
@@ -257,8 +260,10 @@ class Settings:
     mail_token_lifetime: int = _setting("int", 1800, validate=_SECONDS)
     totp_issuer: str = _setting("str", "authsvc", validate=validate.Length(min=1, max=64))
     audit_days: int = _setting("int", 365, validate=_AT_LEAST_ONE)
+    session_status: str = _setting("str", DOCUMENT, validate=validate.OneOf([DOCUMENT, "200"]))
     signup_captcha: bool = _setting("bool", True)
     captcha_lifetime: int = _setting("int", 300, validate=_SECONDS)
+    captcha_alphabet: str = _setting("str", "mixed", validate=validate.OneOf([*ALPHABETS]))
     captcha_max_live: int = _setting("int", 1000, validate=_AT_LEAST_ONE)
     captcha_max_live_total: int = _setting("int", 100_000, validate=_AT_LEAST_ONE)
     captcha_pow: bool = _setting("bool", False)

@@ -23,6 +23,10 @@ from authsvc.core.ports import (
 
 ALPHABET = "3689ACEJKMPWX"
 """Symbols that people do not mistake for one another."""
+DIGITS = "234679"
+"""Digits that people do not mistake for one another: no 0, 1, 5 or 8."""
+ALPHABETS = {"mixed": ALPHABET, "digits": DIGITS}
+"""What an operator can choose between."""
 LENGTHS = (5, 6, 7)
 SPOKEN_LENGTH = 6
 ANSWER_MAX_BYTES = 4096
@@ -41,12 +45,14 @@ class CaptchaPolicy:
 
     Args:
         lifetime: seconds from issue until the captcha is forgotten.
+        alphabet: what pictures show; capital letters and digits.
         most_live: captchas that one client may hold at a time.
         required: whether a sign-up that has a place for a captcha asks for one.
         test_value: an answer that every live captcha accepts, for smoke tests.
     """
 
     lifetime: int = 300
+    alphabet: str = ALPHABET
     most_live: int = 1000
     required: bool = True
     test_value: str | None = field(default=None, repr=False)
@@ -103,7 +109,8 @@ class Captchas:
             CaptchasUnavailable
         """
         captcha_id = secrets.token_urlsafe(_ID_BYTES)
-        answer = "".join(secrets.choice(ALPHABET) for _ in range(secrets.choice(LENGTHS)))
+        symbols, length = self._policy.alphabet, secrets.choice(LENGTHS)
+        answer = "".join(secrets.choice(symbols) for _ in range(length))
         policy = self._policy
         record = f"{purpose}:{answer}"
         self._store.put(captcha_id, record, client, policy.lifetime, policy.most_live)

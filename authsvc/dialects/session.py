@@ -1,5 +1,6 @@
 """The document 用户管理接口文档, session.md; without captcha, session-without-captcha.md."""
 
+from dataclasses import replace
 from typing import TypedDict
 
 from flask import Blueprint, Response
@@ -151,3 +152,6 @@ DIALECT = Dialect(
     language="zh",
     sign_up_captcha=True,
 )
+
+WITH_STATUS_200 = replace(DIALECT, errors=ERRORS.answering(200, "log_in", "sign_up"))
+"""For clients that read the body alone: the document prints a status for captchas only."""

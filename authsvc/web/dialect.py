@@ -1,7 +1,7 @@
 """What a dialect page is made of, and the use cases that it calls."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from flask import Blueprint, current_app
@@ -46,6 +46,20 @@ class ErrorTable:
             if row := special.get(kind) or self.rows.get(kind):
                 return row
         raise LookupError(f"no row for {fact.__name__}")
+
+    def answering(self, status: int, *operations: str) -> "ErrorTable":
+        """Return a table by which these operations answer every failure with one HTTP status.
+
+        What belongs to no operation, an unknown path or method, keeps its own.
+        """
+        rows = {
+            operation: {
+                fact: (status, *row[1:])
+                for fact, row in {**self.rows, **self.by_operation.get(operation, {})}.items()
+            }
+            for operation in operations
+        }
+        return replace(self, by_operation={**self.by_operation, **rows})
 
 
 @dataclass(frozen=True, slots=True)

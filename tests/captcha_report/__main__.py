@@ -15,8 +15,8 @@ from pathlib import Path
 
 from captcha.image import ImageCaptcha
 
-from authsvc.core.captchas import ALPHABET
 from authsvc.infra.captcha_image import PillowPainter
+from tests.captcha_report.alphabet import ALPHABET
 from tests.captcha_report.preparations import FEWER, FEWEST
 from tests.captcha_report.readers import Reader, all_readers, both_ddddocr
 from tests.captcha_report.samples import (

@@ -17,7 +17,8 @@ import onnxruntime
 from PIL import Image
 from rapidocr import RapidOCR
 
-from authsvc.core.captchas import ALPHABET, LENGTHS
+from authsvc.core.captchas import LENGTHS
+from tests.captcha_report.alphabet import ALPHABET
 from tests.captcha_report.preparations import PREPARATIONS, Picture
 from tests.captcha_report.spelling import (
     as_shipped,

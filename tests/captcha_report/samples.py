@@ -11,8 +11,9 @@ import numpy as np
 from captcha.image import ImageCaptcha
 from PIL import Image, ImageDraw
 
-from authsvc.core.captchas import ALPHABET, LENGTHS
+from authsvc.core.captchas import LENGTHS
 from authsvc.infra import captcha_image
+from tests.captcha_report.alphabet import ALPHABET
 from tests.captcha_report.preparations import Picture
 
 SEED = "captcha-report"

@@ -7,11 +7,15 @@ count as what they look like, and the alphabet and the length may be known.
 
 import numpy as np
 
-from authsvc.core.captchas import ALPHABET, LENGTHS
+from authsvc.core.captchas import LENGTHS
+from tests.captcha_report.alphabet import ALPHABET
 
 LOOKALIKES = {
+    "2": "ZzᒿƧ",
     "3": "ЗзЭэɜ",
+    "4": "AАЧΛ",
     "6": "bGБбδ",
+    "7": "TтЛ⁊?",
     "8": "B&S$",
     "9": "gqy",
     "A": "4ΛАÀÁÂÄÅа∀",
@@ -24,7 +28,12 @@ LOOKALIKES = {
     "W": "ШшωVv",
     "X": "Хх×*Yyχ✕",
 }
-MEANING = {alike: char for char, alikes in reversed(LOOKALIKES.items()) for alike in alikes}
+MEANING = {
+    alike: char
+    for char, alikes in reversed(LOOKALIKES.items())
+    if char in ALPHABET
+    for alike in alikes
+}
 MEANING |= {case: char for char in ALPHABET for case in (char, char.lower())}
 
 

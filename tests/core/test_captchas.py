@@ -9,6 +9,7 @@ import pytest
 from authsvc.core.captchas import (
     ALPHABET,
     ANSWER_MAX_BYTES,
+    DIGITS,
     LENGTHS,
     SIGN_UP,
     CaptchaPolicy,
@@ -106,6 +107,21 @@ def test_every_captcha_has_an_id_and_an_answer_of_its_own(world: World) -> None:
     assert len(set(answers)) > 190
     assert {len(answer) for answer in answers} == set(LENGTHS)
     assert set("".join(answers)) == set(ALPHABET)
+
+
+def test_an_operator_can_have_digits_alone() -> None:
+    world = World(CaptchaPolicy(alphabet=DIGITS))
+    answers = [world.answer(world.issue()) for _ in range(200)]
+    assert set("".join(answers)) == set(DIGITS)
+    assert {len(answer) for answer in answers} == set(LENGTHS)
+
+
+def test_a_captcha_of_digits_is_redeemed_by_what_is_seen_or_heard() -> None:
+    world = World(CaptchaPolicy(alphabet=DIGITS))
+    for told in (world.answer, world.heard):
+        captcha_id = world.issue()
+        world.redeem(captcha_id, told(captcha_id))
+        assert not world.is_live(captcha_id)
 
 
 def test_the_right_answer_is_accepted_once(world: World) -> None:

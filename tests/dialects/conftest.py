@@ -27,11 +27,14 @@ SQLITE = "sqlite"
 MARIADB = pytest.param("mariadb", marks=pytest.mark.mariadb)
 
 
+ON_BOTH = ("test_native", "test_clients", "test_new_dialect")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs what the native dialect promises on both databases, the documents' words on one."""
+    """Runs whole ways through the service on both databases, the documents' words on one."""
     if "stores" in metafunc.fixturenames:
-        native = metafunc.module.__name__.rpartition(".")[2].startswith("test_native")
-        databases = [SQLITE, MARIADB] if native else [SQLITE]
+        on_both = metafunc.module.__name__.rpartition(".")[2].startswith(ON_BOTH)
+        databases = [SQLITE, MARIADB] if on_both else [SQLITE]
         metafunc.parametrize("stores", databases, indirect=True, scope="session")
 
 

@@ -159,7 +159,7 @@ class TestFailure:
         assert answer.status_code == PROBLEMS[code].status
         assert answer.content_type == "application/problem+json"
         assert answer.headers["Content-Language"] == spoken
-        assert answer.headers["Vary"] == "Accept-Language"
+        assert "Accept-Language" in answer.headers["Vary"]
 
     def test_a_password_that_breaks_the_rule_says_which(self, app: Flask) -> None:
         with app.test_request_context():

@@ -64,6 +64,13 @@ def test_without_the_native_dialect_nobody_misses_mail(monkeypatch: pytest.Monke
     assert told(monkeypatch, SMTP_URL="", MOUNTS="session=/") == []
 
 
+@pytest.mark.parametrize("env", ["development", "production"])
+def test_captchas_of_digits_are_named_everywhere(monkeypatch: pytest.MonkeyPatch, env: str) -> None:
+    assert told(monkeypatch, ENV=env, CAPTCHA_ALPHABET="digits") == [
+        "AUTHSVC_CAPTCHA_ALPHABET is digits: machines read and guess such captchas more easily."
+    ]
+
+
 def test_a_captcha_that_anyone_can_solve_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTHSVC_CAPTCHA_TEST_VALUE", "solved")
     assert cautions(settings.load()) == [

@@ -193,6 +193,9 @@ def test_mounts_that_are_set_stay(setting: pytest.MonkeyPatch) -> None:
         ("DATABASE_READ_TIMEOUT", "1"),
         ("WORKERS", "0"),
         ("LOG_LEVEL", "loud"),
+        ("SESSION_STATUS", "201"),
+        ("TOKEN_SCHEME", "none"),
+        ("CAPTCHA_ALPHABET", "letters"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_its_name(

@@ -107,7 +107,7 @@ async function send(body) {
     throw new AuthError(0, {});
   });
   const said = await answer.json();
-  if (!answer.ok) throw new AuthError(answer.status, said, answer.headers.get("Retry-After"));
+  if (!answer.ok || said.error) throw new AuthError(answer.status, said, answer.headers.get("Retry-After"));
   await takeToken(speaks.token(said));
 }
 

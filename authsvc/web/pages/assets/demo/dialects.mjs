@@ -11,6 +11,15 @@ const NATIVE_FAULTS = {
   totp_required: "code",
 };
 
+// By its sentences: an operator may have it answer every failure with HTTP 200.
+const SESSION_FAULTS = {
+  "Invalid request": "input",
+  "Invalid captcha": "captcha",
+  "Invalid username or password": "credentials",
+  "Username already exists": "taken",
+  "Too many requests": "limited",
+};
+
 export const DIALECTS = {
   native: {
     fields: { signUp: ["email", "captcha"], logIn: ["code"] },
@@ -23,7 +32,7 @@ export const DIALECTS = {
     logIn: "/login",
     captcha: "/captcha",
     token: (body) => body.session_token,
-    fault: (status, body) => (body.error === "Invalid captcha" ? "captcha" : byStatus(status)),
+    fault: (status, body) => SESSION_FAULTS[body.error] ?? byStatus(status),
   },
   token: {
     fields: { signUp: ["email"], logIn: [] },
