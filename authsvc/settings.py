@@ -258,6 +258,8 @@ class Settings:
     totp_issuer: str = _setting("str", "authsvc", validate=validate.Length(min=1, max=64))
     audit_days: int = _setting("int", 365, validate=_AT_LEAST_ONE)
     signup_captcha: bool = _setting("bool", True)
+    ruoyi_captcha: bool = _setting("bool", True)
+    ruoyi_registration: bool = _setting("bool", _in_development)
     captcha_lifetime: int = _setting("int", 300, validate=_SECONDS)
     captcha_max_live: int = _setting("int", 1000, validate=_AT_LEAST_ONE)
     captcha_max_live_total: int = _setting("int", 100_000, validate=_AT_LEAST_ONE)
