@@ -112,8 +112,9 @@ def _headers(fact: Fact) -> list[str]:
 
 
 def _sentence(response: Response, row: Row) -> str:
-    words = [item for item in row if isinstance(item, str)]
     if response.mimetype == _PROBLEM:
-        words = [response.get_json()["detail"], response.get_json()["code"]]
-    first, *codes = words
+        problem = response.get_json()
+        return f"{problem['detail']} (`{problem['code']}`)"
+    first = next(item for item in row if isinstance(item, str))
+    codes = [item for item in row[1:] if item is not first]
     return first + "".join(f" (`{code}`)" for code in codes)
