@@ -239,6 +239,15 @@ def test_a_failure_under_the_status_of_a_success_is_told_of_beside_it(ruoyi: Ser
     assert {shown[name] for name in sent} == {200}
 
 
+def test_two_successes_of_one_status_stand_beside_each_other(ruoyi: Service) -> None:
+    operation = operation_at(document_of(ruoyi, "ruoyi"), "GET /captchaImage")
+    content = operation["responses"]["200"]["content"]["application/json"]
+    on, off, failed = content["schema"]["anyOf"]
+    assert on["required"] == ["code", "msg", "captchaEnabled", "uuid", "img"]
+    assert off["required"] == ["code", "msg", "captchaEnabled"]
+    assert failed == {"$ref": "#/components/schemas/Failure"}
+
+
 def test_without_the_captcha_of_the_log_in_its_document_tells_of_none(
     service_with: Callable[..., Service],
 ) -> None:

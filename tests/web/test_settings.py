@@ -120,6 +120,8 @@ def test_development_needs_no_setting_at_all() -> None:
         8,
     )
     assert default.signup_captcha
+    assert default.ruoyi_captcha
+    assert default.ruoyi_registration
     assert default.ratelimit_enabled
     assert default.cors_origins == ("localhost",)
     secrets = (

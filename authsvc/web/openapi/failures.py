@@ -76,7 +76,7 @@ def _can_arise(fact: Fact, names: list[str]) -> bool:
 
 
 def _answered(dialect: Dialect, row: Row, facts: list[Fact]) -> Failure:
-    samples = [sample for fact in facts for sample in _samples(fact)]
+    samples = [sample for fact in facts for sample in samples_of(fact)]
     with current_app.test_request_context():
         answers = [current_app.make_response(dialect.failure(error, *row)) for error in samples]
     sentences = dict.fromkeys(_sentence(answer, row) for answer in answers)
@@ -85,7 +85,7 @@ def _answered(dialect: Dialect, row: Row, facts: list[Fact]) -> Failure:
     return Failure(answers[0].status_code, media_type, tuple(sentences), headers)
 
 
-def _samples(fact: Fact) -> list[BaseException]:
+def samples_of(fact: Fact) -> list[BaseException]:
     """Return errors of a class, made of whatever it is made of."""
     if issubclass(fact, MalformedBody):
         return [fact(), fact({"username": ["required"]})]
