@@ -254,7 +254,7 @@ def log_in() -> LoggedIn:
     body = given()
     redeem_captcha(body, LOG_IN)
     check_credentials(body["username"], body["password"])
-    _, token = accounts.log_in(body["username"], body["password"], client())
+    _, token = accounts.log_in(body["username"], body["password"], client(), sliding=True)
     return {"code": 200, "msg": DONE, "token": token}
 
 

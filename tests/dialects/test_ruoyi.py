@@ -1,12 +1,14 @@
 """The frontend of RuoYi-Vue3: its captcha, its order, its limits, and what it cannot type."""
 
 import base64
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from flask import Flask
 from PIL import Image
@@ -121,6 +123,23 @@ def test_logging_out_ends_one_session_and_no_other(frontend: Frontend, name: str
     one, other = frontend.token(name), frontend.token(name)
     assert said(frontend.post("/logout", one)) == (200, "退出成功")
     assert said(frontend.get("/getInfo", other)) == DONE
+
+
+def test_a_session_goes_on_while_it_is_used_and_ends_when_it_is_idle(
+    service_with: Callable[..., Service], name: str
+) -> None:
+    frontend = Frontend(service_with(TABLE | {"AUTHSVC_SLIDING_IDLE": "6"}))
+    token = frontend.token(name)
+    for _ in range(12):
+        time.sleep(0.7)
+        assert said(frontend.get("/getInfo", token)) == DONE
+    time.sleep(6.1)
+    assert said(frontend.get("/getInfo", token))[0] == 401
+
+
+def test_a_token_is_good_for_a_day_at_the_most(frontend: Frontend, name: str) -> None:
+    claims = jwt.decode(frontend.token(name), options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == 86_400
 
 
 def test_the_path_in_a_refusal_is_the_one_that_was_asked_for(
