@@ -24,15 +24,16 @@ SCARCE = {
 }
 
 
+ON_BOTH = ("test_native", "test_ruoyi")
 SQLITE = "sqlite"
 MARIADB = pytest.param("mariadb", marks=pytest.mark.mariadb)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs what the native dialect promises on both databases, the documents' words on one."""
+    """Runs what the newest dialects promise on both databases, the older ones' words on one."""
     if "stores" in metafunc.fixturenames:
-        native = metafunc.module.__name__.rpartition(".")[2].startswith("test_native")
-        databases = [SQLITE, MARIADB] if native else [SQLITE]
+        module = metafunc.module.__name__.rpartition(".")[2]
+        databases = [SQLITE, MARIADB] if module.startswith(ON_BOTH) else [SQLITE]
         metafunc.parametrize("stores", databases, indirect=True, scope="session")
 
 

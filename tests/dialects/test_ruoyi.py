@@ -1,6 +1,7 @@
 """The frontend of RuoYi-Vue3: its captcha, its order, its limits, and what it cannot type."""
 
 import base64
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,9 @@ from authsvc.core.errors import PermissionDenied, TooManyAttempts
 from authsvc.dialects.ruoyi import DIALECT, ERRORS, failure
 from authsvc.infra.database import db
 from authsvc.settings import SettingsError
-from tests.dialects import wire
+from tests.dialects import test_golden, wire
 from tests.dialects.pages import PASSWORD, SESSION_SIGNUP, fresh_name, new_captcha, send
-from tests.dialects.situations import MOUNTS, fresh_address
+from tests.dialects.situations import GOLDEN, MOUNTS, fresh_address
 from tests.dialects.stores import TEST_VALUE, Stores
 from tests.dialects.test_malformed import BROKEN_TRANSFERS, HARMLESS, NOT_A_STRING, WRONG_TYPES
 from tests.dialects.test_paths import OTHER_PATHS
@@ -37,6 +38,11 @@ EXPIRED, WRONG = (500, "验证码已失效"), (500, "验证码错误")
 REFUSED = (500, "用户不存在/密码错误")
 MALFORMED = (500, "请求参数错误")
 SIMULTANEOUS = 20
+DOCUMENTED = [
+    file
+    for file in sorted((GOLDEN / "ruoyi").glob("*.json"))
+    if json.loads(file.read_text(encoding="utf-8"))["documented"]
+]
 
 
 class Frontend:
@@ -148,6 +154,13 @@ def test_the_path_in_a_refusal_is_the_one_that_was_asked_for(
     below = service_with({"AUTHSVC_MOUNTS": "ruoyi=/prod-api"})
     answer = Client(below.first).get("/prod-api/getRouters?x=1")
     assert said(answer) == (401, "请求访问：/prod-api/getRouters，认证失败，无法访问系统资源")
+
+
+@pytest.mark.parametrize("file", DOCUMENTED, ids=lambda file: file.stem)
+def test_what_the_document_says_holds_on_either_database(
+    file: Path, stores: Stores, request: pytest.FixtureRequest
+) -> None:
+    test_golden.check(file, stores, request)
 
 
 # ---------------------------------------------------------------- the captcha
@@ -430,6 +443,18 @@ def test_rates_count_a_name_from_one_address_and_never_the_name_alone(
     assert list(map(said, answers)) == [DONE, DONE, (500, "访问过于频繁，请稍候再试")]
     assert "Retry-After" in answers[-1].headers
     assert said(other.log_in(name, uuid="")) == DONE
+
+
+def test_rates_count_this_document_together_with_the_others(
+    service_with: Callable[..., Service],
+) -> None:
+    rates = {"AUTHSVC_RATELIMIT_ENABLED": "on", "AUTHSVC_RATELIMIT_LOGIN_PAIR": "2/day"}
+    frontend, name = Frontend(service_with(CAPTCHA_OFF | rates)), fresh_name()
+    body = {"username": name.upper(), "password": PASSWORD}
+    assert said(frontend.log_in(name, uuid="")) == REFUSED
+    assert frontend.client.post("/api/login", body).status == 401
+    assert said(frontend.log_in(name, uuid="")) == (500, "访问过于频繁，请稍候再试")
+    assert frontend.client.post("/api/login", body).status == 429
 
 
 # ---------------------------------------------------------------- bodies and paths

@@ -265,6 +265,8 @@ def test_production_starts_with_what_it_asks_for(setting: pytest.MonkeyPatch) ->
     loaded = settings.load()
     assert loaded.in_production
     assert loaded.cors_origins == ()
+    assert loaded.ruoyi_captcha
+    assert not loaded.ruoyi_registration
 
 
 @pytest.mark.parametrize(
