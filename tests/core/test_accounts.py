@@ -551,7 +551,7 @@ LOG_INS: dict[str, Callable[[World, str], object]] = {
 
 
 @pytest.mark.parametrize("log_in", LOG_INS.values(), ids=LOG_INS)
-def test_who_knows_the_password_of_a_disabled_user_is_told_so_at_the_same_cost(
+def test_a_disabled_user_is_a_wrong_password_at_the_same_cost(
     world: World, log_in: Callable[[World, str], object]
 ) -> None:
     user = world.stored()
