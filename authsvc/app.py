@@ -97,7 +97,7 @@ def cautions(settings: Settings) -> list[str]:
     unguarded = [
         str(mount)
         for mount in settings.mounts
-        if not (dialects.REGISTRY[mount.dialect].sign_up_captcha and settings.signup_captcha)
+        if _signs_up_unguarded(dialects.REGISTRY[mount.dialect], settings)
     ]
     without_mail = any(mount.dialect == "native" for mount in settings.mounts)
     anywhere = {
@@ -122,6 +122,11 @@ def cautions(settings: Settings) -> list[str]:
     }
     told = anywhere | (in_production if settings.in_production else {})
     return [sentence for sentence, holds in told.items() if holds]
+
+
+def _signs_up_unguarded(dialect: Dialect, settings: Settings) -> bool:
+    is_open = dialect.sign_up_setting is None or getattr(settings, dialect.sign_up_setting)
+    return is_open and not (dialect.sign_up_captcha and getattr(settings, dialect.captcha_setting))
 
 
 def _mount(app: MountedFlask, settings: Settings) -> None:
@@ -233,6 +238,7 @@ def _policy(settings: Settings) -> Policy:
         admin_permission=settings.admin_permission,
         strict_passwords=settings.password_policy == STRICT,
         sends_mail=settings.sends_mail,
+        sign_up_open=settings.ruoyi_registration,
     )
 
 
@@ -329,6 +335,7 @@ def _captchas(
             alphabet=ALPHABETS[settings.captcha_alphabet],
             most_live=settings.captcha_max_live,
             required=settings.signup_captcha,
+            required_to_log_in=settings.ruoyi_captcha,
             test_value=settings.captcha_test_value,
         ),
         events=metrics,

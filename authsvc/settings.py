@@ -262,6 +262,8 @@ class Settings:
     audit_days: int = _setting("int", 365, validate=_AT_LEAST_ONE)
     session_status: str = _setting("str", DOCUMENT, validate=validate.OneOf([DOCUMENT, "200"]))
     signup_captcha: bool = _setting("bool", True)
+    ruoyi_captcha: bool = _setting("bool", True)
+    ruoyi_registration: bool = _setting("bool", _in_development)
     captcha_lifetime: int = _setting("int", 300, validate=_SECONDS)
     captcha_alphabet: str = _setting("str", "mixed", validate=validate.OneOf([*ALPHABETS]))
     captcha_max_live: int = _setting("int", 1000, validate=_AT_LEAST_ONE)

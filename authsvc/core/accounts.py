@@ -15,6 +15,8 @@ from authsvc.core.errors import (
     Overloaded,
     PermissionDenied,
     SecondFactorRequired,
+    SignUpClosed,
+    UserDisabled,
     UsersUnavailable,
 )
 from authsvc.core.guessing import Guard
@@ -49,11 +51,13 @@ class Policy:
         admin_permission: the permission from which on a user is an administrator.
         strict_passwords: whether a sign-up through a document refuses weak passwords too.
         sends_mail: whether an address that is given is asked to be confirmed.
+        sign_up_open: whether anyone may sign up where a document can close that.
     """
 
     admin_permission: int = 1
     strict_passwords: bool = False
     sends_mail: bool = False
+    sign_up_open: bool = True
 
     def administers(self, user: User | None) -> bool:
         """Tell whether a user, if there is one, may administer others."""
@@ -107,6 +111,15 @@ class Accounts:
     def password_min_length(self) -> int:
         """The characters that a password being set must have."""
         return self._rule.min_length
+
+    def require_open_sign_up(self) -> None:
+        """Do nothing, if anyone may sign up through a document that can close that.
+
+        Raises:
+            SignUpClosed
+        """
+        if not self.policy.sign_up_open:
+            raise SignUpClosed
 
     def new_user(
         self,
@@ -202,6 +215,7 @@ class Accounts:
             The user, and an access token.
 
         Raises:
+            UserDisabled: all is right, but the user may do nothing.
             InvalidCredentials, TooManyAttempts, UsersUnavailable, SessionsUnavailable, Overloaded
         """
         key = _key_of(username)
@@ -228,6 +242,7 @@ class Accounts:
         Raises:
             SecondFactorRequired: all is right, and a code must come along.
             InvalidCode: only the code is wrong, or was used before.
+            UserDisabled: name and password are right, but the user may do nothing.
             InvalidCredentials, TooManyAttempts, UsersUnavailable, SessionsUnavailable, Overloaded
         """
         key = _key_of(login) or _address_key(login)
@@ -316,12 +331,17 @@ class Accounts:
             raise PermissionDenied
 
     def _prove(self, user: User | None, password: str) -> User:
-        """Return the user if the password is theirs, at the cost of one hash in any case."""
+        """Return the user if the password is theirs, at the cost of one hash in any case.
+
+        That a user is disabled is told to nobody but who knows the password.
+        """
         if user is None or not is_storable_password(password):
             self._hasher.verify_decoy()
             raise InvalidCredentials
-        if not self._hasher.verify(user.password_hash, password) or user.disabled:
+        if not self._hasher.verify(user.password_hash, password):
             raise InvalidCredentials
+        if user.disabled:
+            raise UserDisabled
         return user
 
     def _ask_code(self, user: User, code: str | None, client: Client) -> None:

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from authsvc.core.errors import (
+    CaptchaExpired,
     CaptchaRejected,
     InvalidCaptchaAnswer,
     ProofOfWorkOff,
@@ -30,8 +31,8 @@ ALPHABETS = {"mixed": ALPHABET, "digits": DIGITS}
 LENGTHS = (5, 6, 7)
 SPOKEN_LENGTH = 6
 ANSWER_MAX_BYTES = 4096
-SIGN_UP = "signup"
-"""The purpose of a captcha that guards a sign-up."""
+SIGN_UP, LOG_IN = "signup", "login"
+"""The purposes: what a captcha guards."""
 
 _ID_BYTES = 16
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -48,6 +49,8 @@ class CaptchaPolicy:
         alphabet: what pictures show; capital letters and digits.
         most_live: captchas that one client may hold at a time.
         required: whether a sign-up that has a place for a captcha asks for one.
+        required_to_log_in: whether a log-in that has a place for a captcha asks for one, and
+            with it a sign-up that shares the captcha of the log-in.
         test_value: an answer that every live captcha accepts, for smoke tests.
     """
 
@@ -55,6 +58,7 @@ class CaptchaPolicy:
     alphabet: str = ALPHABET
     most_live: int = 1000
     required: bool = True
+    required_to_log_in: bool = True
     test_value: str | None = field(default=None, repr=False)
 
 
@@ -97,8 +101,17 @@ class Captchas:
         """Whether a sign-up that has a place for a captcha asks for one."""
         return self._policy.required
 
-    def issue(self, purpose: str, client: str) -> str:
-        """Make a captcha with a random answer, for one purpose and one client.
+    def is_required(self, purpose: str) -> bool:
+        """Tell whether an operation asks for the captcha of a purpose that it has a place for."""
+        return self._policy.required_to_log_in if purpose == LOG_IN else self.required
+
+    def issue(self, purpose: str, client: str, *others: str) -> str:
+        """Make a captcha with a random answer, for one client.
+
+        Args:
+            purpose: what it is for.
+            client: who asks for it.
+            others: what it is for as well; it is redeemed once all the same.
 
         Returns:
             Its id, which cannot be guessed.
@@ -112,7 +125,7 @@ class Captchas:
         symbols, length = self._policy.alphabet, secrets.choice(LENGTHS)
         answer = "".join(secrets.choice(symbols) for _ in range(length))
         policy = self._policy
-        record = f"{purpose}:{answer}"
+        record = f"{','.join((purpose, *others))}:{answer}"
         self._store.put(captcha_id, record, client, policy.lifetime, policy.most_live)
         self._count("issued")
         return captcha_id
@@ -165,44 +178,53 @@ class Captchas:
         return {"captchaId": captcha_id, **puzzle}
 
     def redeem(self, captcha_id: str, answer: str, purpose: str, client: str) -> None:
-        """Accept the right answer once, for the purpose of issue; any answer burns the captcha.
+        """Accept the right answer once, for a purpose of issue; any answer burns the captcha.
 
         The answer is what the picture shows, what the recording says, or the
         payload that solves the puzzle of this id.
 
         Raises:
             InvalidCaptchaAnswer: empty or over 4,096 bytes; nothing is burnt.
-            CaptchaRejected: wrong, for another purpose, or the captcha is unknown, expired or used.
+            CaptchaExpired: the captcha is unknown, expired or used, or for another purpose.
+            CaptchaRejected: the answer is wrong; a proof of work also if its time is over.
             CaptchasUnavailable
         """
         given = answer.encode("utf-8", "surrogatepass")
         if not 1 <= len(given) <= ANSWER_MAX_BYTES:
             raise InvalidCaptchaAnswer
-        if _WORK_ID.fullmatch(captcha_id):
-            solved = self._redeem_work(captcha_id, answer, purpose)
-        else:
-            solved = self._redeem_answer(captcha_id, given, purpose, client)
-        self._count("solved" if solved else "failed")
-        if not solved:
-            raise CaptchaRejected
+        try:
+            if _WORK_ID.fullmatch(captcha_id):
+                self._redeem_work(captcha_id, answer, purpose)
+            else:
+                self._redeem_answer(captcha_id, given, purpose, client)
+        except CaptchaRejected:
+            self._count("failed")
+            raise
+        self._count("solved")
 
-    def _redeem_answer(self, captcha_id: str, given: bytes, purpose: str, client: str) -> bool:
+    def _redeem_answer(self, captcha_id: str, given: bytes, purpose: str, client: str) -> None:
         record = self._store.take(captcha_id, client) if _ID.fullmatch(captcha_id) else None
         if record is None:
             self._count("expired")
-            return False
+            raise CaptchaExpired
         issued_for, _, answer = record.partition(":")
+        if purpose not in issued_for.split(","):
+            raise CaptchaExpired
         spoken = self._digits(captcha_id, record)
         right = _same(given.strip().upper(), answer) | _same(given.strip(), spoken)
         if self._policy.test_value is not None:
             right |= _same(given, self._policy.test_value)
-        return right and issued_for == purpose
+        if not right:
+            raise CaptchaRejected
 
-    def _redeem_work(self, captcha_id: str, payload: str, purpose: str) -> bool:
+    def _redeem_work(self, captcha_id: str, payload: str, purpose: str) -> None:
         if self._proof_of_work is None:
-            return False
+            raise CaptchaExpired
         work = self._proof_of_work.check(payload, captcha_id, purpose, self._clock())
-        return work is not None and self._store.use(work.signature, work.left)
+        if work is None:
+            raise CaptchaRejected
+        if not self._store.use(work.signature, work.left):
+            raise CaptchaExpired
 
     def _look(self, captcha_id: str) -> tuple[str, bytes | None]:
         record, image = self._store.look(captcha_id) if _ID.fullmatch(captcha_id) else (None, None)

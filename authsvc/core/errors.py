@@ -78,12 +78,20 @@ class UsernameTaken(AuthError):
     """Another user has this name, in some spelling."""
 
 
+class SignUpClosed(AuthError):
+    """Nobody may sign up for themselves here."""
+
+
 class EmailTaken(AuthError):
     """Another user has this e-mail address, and nobody has the name."""
 
 
 class InvalidCredentials(AuthError):
     """No user has this name and this password."""
+
+
+class UserDisabled(InvalidCredentials):
+    """The name and the password are right, but the user may do nothing."""
 
 
 class InvalidCode(InvalidCredentials):
@@ -151,15 +159,23 @@ class CookiesOff(AuthError):
 
 
 class TooManyAttempts(AuthError):
-    """Too many guesses failed; the next may be made in `retry_after` seconds."""
+    """Too many guesses failed; the next may be made in `retry_after` seconds.
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(retry_after)
+    `free`: how many failures were free, in the counter that asks to wait.
+    """
+
+    def __init__(self, retry_after: int, free: int) -> None:
+        super().__init__(retry_after, free)
         self.retry_after = retry_after
+        self.free = free
 
 
 class CaptchaRejected(AuthError):
     """The answer is wrong, or the captcha unknown, expired or used."""
+
+
+class CaptchaExpired(CaptchaRejected):
+    """There is nothing to answer: unknown, expired, used, or issued for another purpose."""
 
 
 class UnknownCaptcha(AuthError):

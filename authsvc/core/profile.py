@@ -111,6 +111,15 @@ class Profile:
 
         return self._edit(user, decide) or user
 
+    def confirm(self, identity: Identity, password: str, client: Client) -> None:
+        """Do nothing, if the password is the user's; the try is counted as a guess.
+
+        Raises:
+            WrongPassword: it is not the user's.
+            TooManyAttempts, SessionsUnavailable, Overloaded
+        """
+        self._confirm(identity.user, password, client)
+
     def change_password(self, identity: Identity, old: str, new: str, client: Client) -> None:
         """Set another password; all sessions end but this one, and all tokens of mails.
 

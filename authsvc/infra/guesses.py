@@ -7,6 +7,7 @@ alone, so that a try which is removed has left no trace.
 
 import hashlib
 import secrets
+from typing import cast
 
 from authsvc.core.errors import GuessesUnavailable, TooManyAttempts
 from authsvc.core.guessing import KNOWN_FOR, GuessPolicy, Reservation
@@ -24,7 +25,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- Sent again, for the connection was lost before the answer came.
 if redis.call('ZSCORE', KEYS[1], id) then
-  return 0
+  return {0, 0}
 end
 
 local counters = {
@@ -40,7 +41,7 @@ local function wait(counter)
   return over < 0 and 0 or math.min(longest, first * 2 ^ over)
 end
 
-local left = 0
+local left, free = 0, 0
 for _, counter in ipairs(counters) do
   -- The clock was put back: what lies ahead of it counts as tried now.
   for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', counter.key, '(' .. now, '+inf')) do
@@ -50,11 +51,13 @@ for _, counter in ipairs(counters) do
   if due > 0 then
     due = due + redis.call('ZREVRANGE', counter.key, 0, 0, 'WITHSCORES')[2]
     counter.slows = now < due + window
-    left = math.max(left, due - now)
+    if due - now > left then
+      left, free = due - now, counter.limit
+    end
   end
 end
 if left > 0 then
-  return math.ceil(left / 1000)
+  return {math.ceil(left / 1000), free}
 end
 
 for _, counter in ipairs(counters) do
@@ -66,7 +69,7 @@ for _, counter in ipairs(counters) do
   end
   redis.call('PEXPIRE', counter.key, math.ceil(wait(counter) + window))
 end
-return 0
+return {0, 0}
 """
 _SUCCEED = """
 redis.call('DEL', KEYS[1])
@@ -104,9 +107,10 @@ class RedisGuesses:
         limits = (policy.pair, policy.address, policy.name)
         arguments: list[str | int] = [reservation.id, *milliseconds, policy.doublings, *limits]
         with translated(GuessesUnavailable):
-            wait: int = self._client.one(self._reserve.call(_keys(reservation), arguments))
+            reserved = self._client.one(self._reserve.call(_keys(reservation), arguments))
+        wait, free = cast(list[int], reserved)
         if wait:
-            raise TooManyAttempts(wait)
+            raise TooManyAttempts(wait, free)
         return reservation
 
     def succeed(self, reservation: Reservation) -> None:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
+from authsvc.core.captchas import SIGN_UP
 from authsvc.web.dialect import captchas
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -56,17 +57,19 @@ class Taken:
         place: `JSON`, `QUERY` or `FORM`.
         optional: whether no body at all stands for `{}`.
         without_captcha: takes the schema's place where no captcha is asked for.
+        captcha: the purpose of that captcha.
     """
 
     schema: Schema
     place: str
     optional: bool
     without_captcha: Schema | None
+    captcha: str
 
     @property
     def schema_in_force(self) -> Schema:
         """The schema that the application which is answering goes by."""
-        if self.without_captcha is None or captchas.required:
+        if self.without_captcha is None or captchas.is_required(self.captcha):
             return self.schema
         return self.without_captcha
 
@@ -84,11 +87,13 @@ def takes(
     *,
     optional: bool = False,
     without_captcha: Schema | None = None,
+    captcha: str = SIGN_UP,
 ) -> Callable[[View], View]:
     """Declare what a view takes, which it then gets with `read…`; see `Taken`."""
 
     def mark(view: View) -> View:
-        view.takes = Taken(schema, place, optional, without_captcha)  # type: ignore[attr-defined]
+        taken = Taken(schema, place, optional, without_captcha, captcha)
+        view.takes = taken  # type: ignore[attr-defined]
         return view
 
     return mark

@@ -74,6 +74,8 @@ class Dialect:
         title: what the document is called.
         language: the one that it is written in, `en` or `zh`.
         sign_up_captcha: whether its sign-up has a place for a captcha.
+        captcha_setting: the setting that asks for that captcha.
+        sign_up_setting: the setting that opens its sign-up; None where that is always open.
     """
 
     name: str
@@ -83,6 +85,8 @@ class Dialect:
     title: str = ""
     language: str = "en"
     sign_up_captcha: bool = False
+    captcha_setting: str = "signup_captcha"
+    sign_up_setting: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

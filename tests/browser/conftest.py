@@ -15,17 +15,30 @@ from tests.support.redis import RedisServer
 from tests.support.service import Service
 
 
-@pytest.fixture(scope="package")
-def service(
-    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """The service as a newcomer runs it, whose captchas can be solved."""
-    settings = {
+def settings_for(redis_server: RedisServer) -> dict[str, str]:
+    """Return what every service of these tests is told."""
+    return {
         **FAST,
         "AUTHSVC_REDIS_URL": redis_server.url,
         "AUTHSVC_WORKERS": "1",
         "AUTHSVC_RATELIMIT_ENABLED": "off",
     }
+
+
+@pytest.fixture
+def ruoyi_alone(redis_server: RedisServer, tmp_path: Path) -> Iterator[Service]:
+    """The service of a document that the demo does not speak, and of no other."""
+    settings = settings_for(redis_server) | {"AUTHSVC_MOUNTS": "ruoyi=/"}
+    with Service(tmp_path, settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def service(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The service as a newcomer runs it, whose captchas can be solved."""
+    settings = settings_for(redis_server)
     redis_server.flush()
     running = Service(tmp_path_factory.mktemp("browser"), settings)
     running.prepare()

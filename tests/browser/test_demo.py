@@ -19,6 +19,7 @@ from tests.browser.people import (
 )
 from tests.browser.visits import Visit, Visiting
 from tests.e2e.frontends import SOLUTION, fresh
+from tests.support.service import Service
 
 # Of a token of the native document, kept by the client.
 KEPT = "JSON.parse(localStorage.authsvc ?? 'null')"
@@ -38,6 +39,24 @@ def refuses_with(visit: Visit, *statuses: int) -> None:
 def renewals(visit: Visit) -> int:
     """Return how many times tokens were renewed."""
     return visit.requests.count("POST /v1/token/refresh")
+
+
+def test_a_page_that_speaks_none_of_the_documents_says_so_in_either_language(
+    visiting: Visiting, ruoyi_alone: Service
+) -> None:
+    tab = visiting(ruoyi_alone.first).page()
+    expect(tab.locator("#note")).to_have_text(re.compile("speaks none of the documents"))
+    expect(tab.locator("#door")).to_be_hidden()
+    tab.get_by_text("中文").click()
+    expect(tab.locator("#note")).to_have_text("此处提供的文档，本页均不支持。")
+
+
+def test_the_reference_of_a_document_that_the_page_does_not_speak_is_drawn(
+    visiting: Visiting, ruoyi_alone: Service
+) -> None:
+    tab = visiting(ruoyi_alone.first).page("/docs/ruoyi")
+    expect(tab.locator(".opblock").first).to_be_visible()
+    expect(tab.locator(".errors-wrapper")).to_have_count(0)
 
 
 # --- Signing up and logging in ---

@@ -54,9 +54,9 @@ class FakeGuesses:
             counters = [self._pair(name, network), self._address(network)]
             if self._known.get((name, network), -math.inf) <= now:
                 counters.append(self._name(name))
-            left = max(counter.left(now) for counter in counters)
-            if left > 0:
-                raise TooManyAttempts(math.ceil(left))
+            slowest = max(counters, key=lambda counter: counter.left(now))
+            if (left := slowest.left(now)) > 0:
+                raise TooManyAttempts(math.ceil(left), slowest.limit)
             reservation = Reservation(str(next(self._ids)), name, network)
             for counter in counters:
                 counter.count(reservation.id, now)

@@ -21,7 +21,9 @@ from authsvc.core.errors import (
     PermissionDenied,
     SecondFactorRequired,
     SessionsUnavailable,
+    SignUpClosed,
     TooManyAttempts,
+    UserDisabled,
     UsernameTaken,
     UsersUnavailable,
     WeakPassword,
@@ -542,13 +544,46 @@ def test_a_verified_address_logs_in_and_an_unverified_one_does_not(world: World)
         world.accounts.log_in("bob@example.com", PASSWORD, CLIENT)
 
 
-def test_a_disabled_user_is_a_wrong_password_at_the_same_cost(world: World) -> None:
+LOG_INS: dict[str, Callable[[World, str], object]] = {
+    "log-in": lambda world, word: world.accounts.log_in("bob", word, CLIENT),
+    "with codes": lambda world, word: world.accounts.log_in_renewably("bob", word, None, CLIENT),
+}
+
+
+@pytest.mark.parametrize("log_in", LOG_INS.values(), ids=LOG_INS)
+def test_a_disabled_user_is_a_wrong_password_at_the_same_cost(
+    world: World, log_in: Callable[[World, str], object]
+) -> None:
     user = world.stored()
     world.users.put(user, replace(user, disabled=True))
-    world.journal.clear()
-    with pytest.raises(InvalidCredentials):
+    for word, fact in [(PASSWORD, UserDisabled), ("wrong horse", InvalidCredentials)]:
+        world.journal.clear()
+        with pytest.raises(InvalidCredentials) as refused:
+            log_in(world, word)
+        assert refused.type is fact
+        assert [step for step in world.journal if "users" not in step] == [
+            "hasher.admission",
+            "hasher.verify",
+        ]
+
+
+def test_the_right_password_of_a_disabled_user_is_a_guess_like_any_other() -> None:
+    world = World(guesses=FakeGuesses(FakeClock(), GuessPolicy(pair=3)))
+    user = world.stored()
+    world.users.put(user, replace(user, disabled=True))
+    for _ in range(3):
+        with pytest.raises(UserDisabled):
+            world.accounts.log_in("bob", PASSWORD, CLIENT)
+    with pytest.raises(TooManyAttempts) as refused:
         world.accounts.log_in("bob", PASSWORD, CLIENT)
-    assert world.journal == ["hasher.admission", "users.by_username_key", "hasher.verify"]
+    assert refused.value.free == 3
+
+
+def test_sign_up_is_open_unless_the_operator_closes_it(world: World) -> None:
+    world.accounts.require_open_sign_up()
+    world.accounts.policy = Policy(sign_up_open=False)
+    with pytest.raises(SignUpClosed):
+        world.accounts.require_open_sign_up()
 
 
 def test_who_must_wait_costs_no_look_up_and_no_hash() -> None:

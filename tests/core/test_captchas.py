@@ -11,11 +11,13 @@ from authsvc.core.captchas import (
     ANSWER_MAX_BYTES,
     DIGITS,
     LENGTHS,
+    LOG_IN,
     SIGN_UP,
     CaptchaPolicy,
     Captchas,
 )
 from authsvc.core.errors import (
+    CaptchaExpired,
     CaptchaRejected,
     CaptchasUnavailable,
     InvalidCaptchaAnswer,
@@ -259,6 +261,80 @@ class TestPurpose:
         with pytest.raises(CaptchaRejected):
             world.redeem(captcha_id, answer)
         assert not world.is_live(captcha_id)
+
+    @pytest.mark.parametrize("purpose", [LOG_IN, SIGN_UP])
+    def test_a_captcha_of_two_purposes_serves_either_and_once(
+        self, world: World, purpose: str
+    ) -> None:
+        captcha_id = world.captchas.issue(LOG_IN, CLIENT, SIGN_UP)
+        answer = world.answer(captcha_id)
+        world.redeem(captcha_id, answer, purpose)
+        for other in (LOG_IN, SIGN_UP):
+            with pytest.raises(CaptchaExpired):
+                world.redeem(captcha_id, answer, other)
+
+    def test_a_captcha_of_two_purposes_is_seen_and_heard_like_any_other(self, world: World) -> None:
+        captcha_id = world.captchas.issue(LOG_IN, CLIENT, SIGN_UP)
+        assert world.captchas.image(captcha_id)
+        world.redeem(captcha_id, world.heard(captcha_id), SIGN_UP)
+
+    def test_a_captcha_of_a_sign_up_does_not_serve_a_log_in(self, world: World) -> None:
+        captcha_id = world.issue()
+        with pytest.raises(CaptchaExpired):
+            world.redeem(captcha_id, world.answer(captcha_id), LOG_IN)
+
+    @pytest.mark.parametrize("purpose", ["log", "login,signup", "", ","])
+    def test_a_part_of_the_purposes_is_none_of_them(self, world: World, purpose: str) -> None:
+        captcha_id = world.captchas.issue(LOG_IN, CLIENT, SIGN_UP)
+        with pytest.raises(CaptchaExpired):
+            world.redeem(captcha_id, world.answer(captcha_id), purpose)
+
+    def test_whether_one_is_asked_for_is_decided_for_each_purpose(self) -> None:
+        for sign_up, log_in in [(True, False), (False, True)]:
+            policy = CaptchaPolicy(required=sign_up, required_to_log_in=log_in)
+            captchas = World(policy).captchas
+            asked = (captchas.required, captchas.is_required(SIGN_UP), captchas.is_required(LOG_IN))
+            assert asked == (sign_up, sign_up, log_in)
+
+
+class TestWhatIsWrong:
+    """A wrong answer is one fact, a captcha that has nothing to answer another, of its family."""
+
+    def test_a_wrong_answer_has_not_expired(self, world: World) -> None:
+        with pytest.raises(CaptchaRejected) as rejected:
+            world.redeem(world.issue(), WRONG)
+        assert rejected.type is CaptchaRejected
+
+    @pytest.mark.parametrize("captcha_id", [*MALFORMED_IDS, "x" * 22])
+    def test_an_id_that_nobody_issued_has_expired(self, world: World, captcha_id: str) -> None:
+        with pytest.raises(CaptchaExpired):
+            world.redeem(captcha_id, WRONG)
+
+    def test_a_captcha_that_was_used_has_expired(self, world: World) -> None:
+        captcha_id = world.issue()
+        with pytest.raises(CaptchaRejected):
+            world.redeem(captcha_id, WRONG)
+        with pytest.raises(CaptchaExpired):
+            world.redeem(captcha_id, WRONG)
+
+    def test_a_captcha_whose_time_is_over_has_expired(self, world: World) -> None:
+        captcha_id = world.issue()
+        answer = world.answer(captcha_id)
+        world.clock.advance(LIFETIME)
+        with pytest.raises(CaptchaExpired):
+            world.redeem(captcha_id, answer)
+
+    def test_a_puzzle_that_was_used_has_expired_and_one_that_is_not_solved_has_not(
+        self, world: World
+    ) -> None:
+        puzzle = world.captchas.work(SIGN_UP)
+        captcha_id, payload = str(puzzle["captchaId"]), str(puzzle["solution"])
+        with pytest.raises(CaptchaRejected) as rejected:
+            world.redeem(captcha_id, str(world.captchas.work(SIGN_UP)["solution"]))
+        assert rejected.type is CaptchaRejected
+        world.redeem(captcha_id, payload)
+        with pytest.raises(CaptchaExpired):
+            world.redeem(captcha_id, payload)
 
 
 class TestSound:

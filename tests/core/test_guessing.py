@@ -153,7 +153,7 @@ def test_a_refused_try_is_refused_before_it_is_made(world: World) -> None:
     world.journal.clear()
     with pytest.raises(TooManyAttempts) as refused:
         world.try_(None)
-    assert refused.value.retry_after == 1
+    assert (refused.value.retry_after, refused.value.free) == (1, 5)
     assert world.journal == ["guesses.reserve"]
 
 

@@ -142,6 +142,22 @@ class TestConfirmation:
                 operation(profile, world.identity, PASSWORD)
 
 
+def test_a_password_is_confirmed_for_nothing_else_and_counted_as_a_guess(
+    world: World, profile: Profile
+) -> None:
+    for _ in range(4):
+        with pytest.raises(WrongPassword):
+            profile.confirm(world.identity, "wrong", CLIENT)
+    profile.confirm(world.identity, PASSWORD, CLIENT)
+    for _ in range(5):
+        with pytest.raises(WrongPassword):
+            profile.confirm(world.identity, "wrong", CLIENT)
+    with pytest.raises(TooManyAttempts):
+        profile.confirm(world.identity, PASSWORD, CLIENT)
+    assert world.stored() == world.user
+    assert (world.entries(), world.letters(), world.sessions.calls) == ([], [], [])
+
+
 class TestData:
     def test_data_are_stored_without_a_password_and_noted_without_their_content(
         self, world: World, profile: Profile

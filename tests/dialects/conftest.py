@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.dialects.pages import PASSWORD, TOKEN_LOGIN, TOKEN_REGISTER, fresh_name, send, token_of
+from tests.dialects.situations import MOUNTS
 from tests.dialects.stores import Stores
 from tests.support.service import Service
 
@@ -18,23 +19,21 @@ SCARCE = {
     "AUTHSVC_RATELIMIT_ENABLED": "on",
     **{
         f"AUTHSVC_RATELIMIT_{name}": "1/day"
-        for name in ("LOGIN", "LOGIN_PAIR", "SIGNUP", "CAPTCHA")
+        for name in ("LOGIN", "LOGIN_PAIR", "SIGNUP", "CAPTCHA", "PASSWORD")
     },
 }
 
 
 SQLITE = "sqlite"
 MARIADB = pytest.param("mariadb", marks=pytest.mark.mariadb)
-
-
-ON_BOTH = ("test_native", "test_clients", "test_new_dialect")
+ON_BOTH = ("test_native", "test_ruoyi", "test_clients", "test_new_dialect")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs whole ways through the service on both databases, the documents' words on one."""
     if "stores" in metafunc.fixturenames:
-        on_both = metafunc.module.__name__.rpartition(".")[2].startswith(ON_BOTH)
-        databases = [SQLITE, MARIADB] if on_both else [SQLITE]
+        module = metafunc.module.__name__.rpartition(".")[2]
+        databases = [SQLITE, MARIADB] if module.startswith(ON_BOTH) else [SQLITE]
         metafunc.parametrize("stores", databases, indirect=True, scope="session")
 
 
@@ -88,6 +87,27 @@ def limited(serve: Serve) -> Service:
 def limited_older_edition(serve: Serve) -> Service:
     """The older edition with limits that one request uses up."""
     return serve("limited-older-edition", SCARCE | {"AUTHSVC_SIGNUP_CAPTCHA": "off"})
+
+
+@pytest.fixture(scope="session")
+def service_with(serve: Serve) -> Callable[..., Service]:
+    """Returns the service with these settings, which is started when it is asked for first."""
+    services: dict[frozenset[tuple[str, str]], Service] = {}
+
+    def with_settings(env: dict[str, str], *, limited: bool = False) -> Service:
+        settings = SCARCE | env if limited else env
+        key = frozenset(settings.items())
+        if key not in services:
+            services[key] = serve(f"service-with-{len(services)}", settings)
+        return services[key]
+
+    return with_settings
+
+
+@pytest.fixture(scope="session")
+def ruoyi(service_with: Callable[..., Service]) -> Service:
+    """The service of a RuoYi-Vue3 frontend, which two other documents share."""
+    return service_with({"AUTHSVC_MOUNTS": MOUNTS["ruoyi"]})
 
 
 @pytest.fixture

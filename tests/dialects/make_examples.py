@@ -13,11 +13,9 @@ from authsvc import dialects
 from authsvc.web.dialect import Dialect
 from authsvc.web.mounts import MountTable, parse
 from authsvc.web.openapi.document import WITHOUT_CAPTCHA, operations_of
-from tests.dialects.situations import FORMS, GOLDEN, Situation
+from tests.dialects.situations import FORMS, GOLDEN, MOUNTS, Situation
 
-TABLE = MountTable(
-    parse("session=/, token=/api, admin=/api/auth, native=/v1, envelope=:3000/api"), [8080, 3000]
-)
+TABLE = "session=/, token=/api, admin=/api/auth, native=/v1, envelope=:3000/api"
 JSON = ("application/json", "application/problem+json")
 
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
@@ -36,6 +34,8 @@ SAMPLES: dict[str, Any] = {
     "<secret>": "XE2RPHU6E2A4PS6K6FD2D6WUZKAODRVG",
     "<uri>": "otpauth://totp/authsvc:alice?secret=XE2RPHU6E2A4PS6K6FD2D6WUZKAODRVG&issuer=authsvc",
     "<recovery code>": "4kdrw-580se",
+    "<png in base64>": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAQAAAAA3bvkkAAAACklEQVR4nGNgAAAAAgABSK+kcQ"
+    "AAAABJRU5ErkJggg==",
     "{captcha}": _ID,
     "{answer}": "A3K9M",
     "{token}": _JWT,
@@ -75,7 +75,8 @@ def place_of(situation: Situation) -> str:
     """Returns the operation that a situation is about, as `POST /login`; empty if about none."""
     request = situation.request
     path = request["path"].partition("?")[0]
-    mount = TABLE.owner(request["port"], path)
+    table = MountTable(parse(MOUNTS.get(situation.dialect, TABLE)), [8080, 3000])
+    mount = table.owner(request["port"], path)
     name = _dialect_of(situation).name
     if mount is None or mount.dialect != name:
         return ""
@@ -111,9 +112,15 @@ def _example(file: Path, situation: Situation, content_type: str) -> dict[str, A
     }
     if _dialect_of(situation).language == "en":
         example["summary"] = json.loads(file.read_text(encoding="utf-8"))["situation"]
-    if isinstance(situation.request.get("body"), dict):
+    if isinstance(situation.request.get("body"), dict) and not _is_refused(situation):
         example["request"] = shown(situation.request["body"])
     return example
+
+
+def _is_refused(situation: Situation) -> bool:
+    """Tells whether a failure is answered with a success of HTTP."""
+    status, body = situation.answer["status"], situation.answer["body"]
+    return bool(status < 400 and body.get("code", 200) != 200)
 
 
 def _dialect_of(situation: Situation) -> Dialect:

@@ -88,6 +88,22 @@ OPERATIONS = (
 )
 LOGINS = tuple(operation for operation in OPERATIONS if operation.is_log_in)
 
+# Of a service of their own, for its paths are also those of another document.
+RUOYI_LOGIN = Operation("ruoyi", "login", 8080, "/login", 200, (*CREDENTIALS, "code", "uuid"))
+RUOYI_REGISTER = Operation("ruoyi", "register", 8080, "/register", 200, RUOYI_LOGIN.fields)
+
+STANDS_FOR = {
+    "用户不存在/密码错误": 401,
+    "请求访问：": 401,
+    "保存用户'": 409,
+    "访问资源不存在": 404,
+    "请求方式不支持": 405,
+    "请求内容过大": 413,
+    "请求参数错误": 400,
+    "账户": 400,
+}
+"""How a failure begins that is answered with a success of HTTP → the status it would have."""
+
 
 def port_of(service: Service, documented: int) -> int:
     """Returns the port that stands for 8080 or 3000."""
@@ -111,6 +127,16 @@ def new_captcha(service: Service) -> str:
     """Returns the id of a live captcha."""
     captcha_id: str = client_of(service, 8080).get("/captcha").json()["captchaId"]
     return captcha_id
+
+
+def status_of(answer: Answer) -> int:
+    """Returns the status of an answer, or the one that the sentence in it stands for."""
+    body = answer.json()
+    if body.get("code", 200) == 200:
+        return answer.status
+    assert answer.status == 200
+    [status] = [status for words, status in STANDS_FOR.items() if body["msg"].startswith(words)]
+    return status
 
 
 def token_of(answer: Answer) -> str:

@@ -1,7 +1,8 @@
 """Golden answers as data: one file for each situation, compared whole, keys in their order.
 
 A file says which `situation` it is, and whether it is `documented` or left open by the document;
-what is `given` before the request (users, a captcha, a token, and what has gone wrong); the
+what is `given` before the request (users, a captcha, a token, and what has gone wrong), and with
+which further settings of the service; the
 `request`, the `answer`, and which users there are `after` it, or are `absent`. In what is sent,
 {captcha}, {answer} and {token} stand for the given ones, as does what the requests given as
 `before` have brought, and {code} for a one-time code of a {secret} among it; in what is expected,
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pyotp
+import pytest
 from flask import Flask
 from PIL import Image
 
@@ -31,6 +33,10 @@ from tests.support.service import Service
 GOLDEN = Path(__file__).with_name("golden")
 FILES = sorted(GOLDEN.glob("*/*.json"))
 OLDER_EDITION = "session-without-captcha"
+MOUNTS = {"ruoyi": "ruoyi=/, token=/api, native=/v1"}
+"""The table of the mounts where a document's own paths are not in the default one."""
+
+MOST_TRIES = 100
 
 FORMS = {
     "<jwt>": r"eyJ[\w-]+\.[\w-]+\.[\w-]+",
@@ -45,6 +51,7 @@ FORMS = {
     "<secret>": r"[A-Z2-7]{32}",
     "<uri>": r"otpauth://totp/.+",
     "<recovery code>": r"[0-9a-z]{5}-[0-9a-z]{5}",
+    "<png in base64>": r"iVBORw0KGgo[A-Za-z0-9+/]+={0,2}",
 }
 PNG, WAV = "<png>", "<wav>"
 
@@ -90,6 +97,13 @@ class Situation:
         """What has gone wrong, if anything."""
         return self.given.get("trouble")
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What is set, beside what always is."""
+        mounts = {"AUTHSVC_MOUNTS": MOUNTS[self.dialect]} if self.dialect in MOUNTS else {}
+        further: dict[str, str] = self.given.get("settings", {})
+        return mounts | further
+
     def filled_in(self, value: Any) -> Any:
         """Returns what is to be sent, with the given captcha, answer and token in it."""
         if isinstance(value, str):
@@ -108,14 +122,22 @@ class Situation:
         return None if raw is None else str(raw).encode()
 
     def send(self, service: Service) -> Answer:
-        """Sends the request; with no limit left, from an address that has used it up."""
+        """Sends the request; with no limit left, from an address that has used it up.
+
+        With no free guess left, it is sent until the answer says how long to wait.
+        """
         port = port_of(service, self.request["port"])
         client = Client(f"http://{HOST}:{port}", source=fresh_address())
         method, path = self.request["method"], self.filled_in(self.request["path"])
         if self.trouble == "limit used up":
             assert client.request(method, path).status != 429
         headers = self.filled_in(self.request.get("headers", {}))
-        return client.request(method, path, body=self.body(), headers=headers)
+        tries = MOST_TRIES if self.trouble == "guesses used up" else 1
+        for _ in range(tries):
+            answer = client.request(method, path, body=self.body(), headers=headers)
+            if "Retry-After" in answer.headers:
+                break
+        return answer
 
     def send_in_process(self, app: Flask) -> Answer:
         """Sends the request to an application of this process."""
@@ -176,7 +198,7 @@ def prepare(situation: Situation, service: Service, stores: Stores) -> None:
     for user in given.get("users", []):
         make_user(service, stores, user)
     if "captcha" in given:
-        situation.values |= new_captcha(service, stores, given["captcha"])
+        situation.values |= new_captcha(situation.dialect, service, stores, given["captcha"])
     if "token" in given:
         situation.values["token"] = new_token(service, stores, given["token"])
     for step in given.get("before", []):
@@ -207,14 +229,20 @@ def make_user(service: Service, stores: Stores, user: dict[str, Any]) -> str:
         sql = "UPDATE users SET email = NULL, email_key = NULL WHERE username = ?"
         stores.sql(sql, user["username"])
     stores.promote(user["username"], user.get("permission", 0))
+    if user.get("disabled"):
+        stores.disable(user["username"])
     token: str = answer.json()["token"]
     return token
 
 
-def new_captcha(service: Service, stores: Stores, state: str) -> dict[str, str]:
+CAPTCHAS = {"ruoyi": ("/captchaImage", "uuid")}
+
+
+def new_captcha(dialect: str, service: Service, stores: Stores, state: str) -> dict[str, str]:
     """Returns the id and the answer of a captcha that is live, used or expired."""
     client = Client(service.first, source=fresh_address())
-    captcha_id: str = client.get("/captcha").json()["captchaId"]
+    path, name = CAPTCHAS.get(dialect, ("/captcha", "captchaId"))
+    captcha_id: str = client.get(path).json()[name]
     answer = stores.answer_of(captcha_id)
     if state == "used":
         stores.captchas.take(captcha_id, "nobody")
@@ -242,15 +270,21 @@ def given_trouble(situation: Situation, stores: Stores) -> Iterator[None]:
         "database down": stores.database_down,
         "overloaded": stores.overloaded,
         "limit used up": nullcontext,
+        "guesses used up": nullcontext,
         None: nullcontext,
     }
     with troubles[situation.trouble]():
         yield
 
 
-def service_for(situation: Situation) -> str:
-    """Returns the fixture of the service that a situation is about."""
-    older = situation.dialect == OLDER_EDITION
-    if situation.trouble == "limit used up":
-        return "limited_older_edition" if older else "limited"
-    return "older_edition" if older else "service"
+def service_for(situation: Situation, request: pytest.FixtureRequest) -> Service:
+    """Returns the service that a situation is about."""
+    limited = situation.trouble == "limit used up"
+    service: Service
+    if situation.settings:
+        service = request.getfixturevalue("service_with")(situation.settings, limited=limited)
+        return service
+    edition = "older_edition" if situation.dialect == OLDER_EDITION else "service"
+    names = {"older_edition": "limited_older_edition", "service": "limited"}
+    service = request.getfixturevalue(names[edition] if limited else edition)
+    return service

@@ -132,6 +132,10 @@ class Stores:
         """Gives a user a permission."""
         self.sql("UPDATE users SET permission = ? WHERE username = ?", permission, username)
 
+    def disable(self, username: str) -> None:
+        """Lets a user do nothing any more."""
+        self.sql("UPDATE users SET disabled = 1 WHERE username = ?", username)
+
     def has_user(self, username: str) -> bool:
         """Tells whether a user is stored."""
         return bool(self.sql("SELECT 1 FROM users WHERE username = ?", username))

@@ -11,6 +11,8 @@ from tests.dialects.pages import (
     ENVELOPE_LOGIN,
     ENVELOPE_REGISTER,
     PASSWORD,
+    RUOYI_LOGIN,
+    RUOYI_REGISTER,
     SESSION_LOGIN,
     SESSION_SIGNUP,
     TOKEN_LOGIN,
@@ -19,13 +21,15 @@ from tests.dialects.pages import (
     fresh_name,
     new_captcha,
     send,
+    status_of,
     token_of,
 )
 from tests.dialects.stores import TEST_VALUE, Stores
-from tests.support.client import Answer
+from tests.support.client import Answer, Client
 from tests.support.service import Service
 
 OLDER = "older session"
+RUOYI = "ruoyi"
 
 SIGN_UPS: dict[str, Operation] = {
     "session": SESSION_SIGNUP,
@@ -34,6 +38,7 @@ SIGN_UPS: dict[str, Operation] = {
     "admin": ADMIN_REGISTER,
     "admin's createUser": ADMIN_CREATE_USER,
     "envelope": ENVELOPE_REGISTER,
+    RUOYI: RUOYI_REGISTER,
 }
 LOG_INS: dict[str, Operation] = {
     "session": SESSION_LOGIN,
@@ -41,22 +46,25 @@ LOG_INS: dict[str, Operation] = {
     "token": TOKEN_LOGIN,
     "admin": ADMIN_LOGIN,
     "envelope": ENVELOPE_LOGIN,
+    RUOYI: RUOYI_LOGIN,
 }
 GIVES_A_TOKEN = ("session", OLDER, "token", "admin")
 
 
 class Editions:
-    """Both editions of the service, over one set of users.
+    """Every edition of the service, over one set of users.
 
     Args:
         newer: asks for a captcha.
         older: does not.
-        stores: behind both.
+        ruoyi: speaks to a RuoYi-Vue3 frontend.
+        stores: behind them all.
     """
 
-    def __init__(self, newer: Service, older: Service, stores: Stores) -> None:
+    def __init__(self, newer: Service, older: Service, ruoyi: Service, stores: Stores) -> None:
         self.newer = newer
         self.older = older
+        self.ruoyi = ruoyi
         self.stores = stores
 
     def sign_up(self, way: str, name: str, **changes: str) -> Answer:
@@ -65,14 +73,15 @@ class Editions:
         body = {"username": name, "password": PASSWORD, "email": f"{name}@example.com"} | changes
         if way == "session":
             body |= {"captchaId": new_captcha(self.newer), "value": TEST_VALUE}
-        if operation is ENVELOPE_REGISTER:
+        if operation in (ENVELOPE_REGISTER, RUOYI_REGISTER):
             del body["email"]
+        body |= self._ruoyi_captcha(way)
         token = self.administrator("token") if operation is ADMIN_CREATE_USER else None
         return send(self._edition(way), operation, body, token)
 
     def log_in(self, way: str, name: str, password: str = PASSWORD) -> Answer:
         """Logs in in one of the `LOG_INS`; returns the answer."""
-        credentials = {"username": name, "password": password}
+        credentials = {"username": name, "password": password} | self._ruoyi_captcha(way)
         return send(self._edition(way), LOG_INS[way], credentials)
 
     def administrator(self, way: str) -> str:
@@ -89,12 +98,18 @@ class Editions:
         return send(self.newer, ADMIN_CREATE_USER, body, token)
 
     def _edition(self, way: str) -> Service:
-        return self.older if way == OLDER else self.newer
+        return {OLDER: self.older, RUOYI: self.ruoyi}.get(way, self.newer)
+
+    def _ruoyi_captcha(self, way: str) -> dict[str, str]:
+        if way != RUOYI:
+            return {}
+        uuid = Client(self.ruoyi.first).get("/captchaImage").json()["uuid"]
+        return {"code": TEST_VALUE, "uuid": uuid}
 
 
 @pytest.fixture(scope="module")
-def editions(service: Service, older_edition: Service, stores: Stores) -> Editions:
-    return Editions(service, older_edition, stores)
+def editions(service: Service, older_edition: Service, ruoyi: Service, stores: Stores) -> Editions:
+    return Editions(service, older_edition, ruoyi, stores)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +118,7 @@ def accounts(editions: Editions) -> dict[str, str]:
     names = {way: fresh_name("Account") for way in SIGN_UPS}
     for way, name in names.items():
         answer = editions.sign_up(way, name)
-        assert answer.status == SIGN_UPS[way].success, (way, answer.text)
+        assert status_of(answer) == SIGN_UPS[way].success, (way, answer.text)
     return names
 
 
@@ -113,9 +128,9 @@ def test_an_account_made_through_one_document_logs_in_through_every_other(
     sign_up: str, log_in: str, editions: Editions, accounts: dict[str, str]
 ) -> None:
     answer = editions.log_in(log_in, accounts[sign_up])
-    assert answer.status == 200, answer.text
+    assert status_of(answer) == 200, answer.text
     assert token_of(answer)
-    assert editions.log_in(log_in, accounts[sign_up], "Another-pass-1").status == 401
+    assert status_of(editions.log_in(log_in, accounts[sign_up], "Another-pass-1")) == 401
 
 
 @pytest.mark.parametrize("second", SIGN_UPS)
@@ -124,7 +139,7 @@ def test_a_name_taken_through_one_document_is_taken_in_every_other(
     first: str, second: str, editions: Editions, accounts: dict[str, str]
 ) -> None:
     answer = editions.sign_up(second, accounts[first], email=f"{fresh_name()}@example.com")
-    assert answer.status == 409, answer.text
+    assert status_of(answer) == 409, answer.text
 
 
 @pytest.mark.parametrize("way", LOG_INS)
@@ -195,7 +210,7 @@ def test_a_name_logs_in_in_every_spelling(
     way: str, spelling: str, editions: Editions, accounts: dict[str, str]
 ) -> None:
     answer = editions.log_in(way, SPELLINGS[spelling](accounts["token"]))
-    assert answer.status == 200, answer.text
+    assert status_of(answer) == 200, answer.text
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -205,7 +220,7 @@ def test_a_name_is_taken_in_every_spelling(
 ) -> None:
     email = f"{fresh_name()}@example.com"
     answer = editions.sign_up(way, SPELLINGS[spelling](accounts["token"]), email=email)
-    assert answer.status == 409, answer.text
+    assert status_of(answer) == 409, answer.text
 
 
 @pytest.mark.parametrize(

@@ -23,15 +23,18 @@ from tests.e2e.frontends import FAST
 from tests.infra.databases import add_administrator, migrated
 from tests.support.client import NOTHING, Answer, Client
 from tests.support.mariadb import MariaDB
-from tests.support.processes import HOST, wait_until
+from tests.support.processes import HOST, free_ports, wait_until
 from tests.support.redis import RedisServer
 from tests.support.service import Service
 
 PASSWORD, NEXT_PASSWORD = "Marked-Pass-0ne-quail", "Marked-Pass-Two-heron"
+SHORT_PASSWORD = "Marked-Pass-magpie"
 WRONG_PASSWORD, WRONG_ANSWER = "Marked-Wrong-Pass-egret", "Marked-Wrong-Answer-stork"
 CLIENT_SECRET, WRONG_SECRET = "marked-client-secret-crane", "marked-wrong-secret-finch"
 FORGED = "marked.forged.token-robin"
 ADMIN = "overseer"
+MOUNTS = "session=/, token=/api, admin=/api/auth, native=/v1, ruoyi=/ruoyi"
+RUOYI_READS = ("/ruoyi/getInfo", "/ruoyi/getRouters", "/ruoyi/system/notice/listTop")
 WHAT_IS_SECRET = {"accesstoken", "refreshtoken", "session_token", "token", "secret", "uri"}
 SENT_WITHIN = 15.0
 
@@ -46,6 +49,7 @@ class World:
         default_factory=lambda: {
             PASSWORD,
             NEXT_PASSWORD,
+            SHORT_PASSWORD,
             WRONG_PASSWORD,
             WRONG_ANSWER,
             CLIENT_SECRET,
@@ -87,10 +91,18 @@ class World:
     def solved(self) -> dict[str, str]:
         """Return a new captcha with its right answer."""
         captcha_id = self.ask("GET", "/captcha").json()["captchaId"]
+        return {"captchaId": captcha_id, "value": self._answer(captcha_id)}
+
+    def solved_for_ruoyi(self) -> dict[str, str]:
+        """Return a new captcha of this document with its right answer."""
+        uuid = self.ask("GET", "/ruoyi/captchaImage").json()["uuid"]
+        return {"uuid": uuid, "code": self._answer(uuid)}
+
+    def _answer(self, captcha_id: str) -> str:
         record, _ = RedisCaptchaStore(self.redis).look(captcha_id)
         answer = str(record).partition(":")[2]
         self.secrets.add(answer)
-        return {"captchaId": captcha_id, "value": answer}
+        return answer
 
     def mailed(self, address: str) -> str:
         """Return a token that was mailed to an address and not returned before, once there is."""
@@ -142,7 +154,21 @@ def let_all_succeed(world: World) -> str:
     ask("POST", "/api/auth/createUser", five, token=admin)
     administer(world, admin)
     live_natively(world)
+    live_in_ruoyi(world)
     return str(admin)
+
+
+def live_in_ruoyi(world: World) -> None:
+    """Do all that a RuoYi-Vue3 frontend does."""
+    ask = world.ask
+    person = {"username": "ruoyi", "password": SHORT_PASSWORD}
+    repeated = {"confirmPassword": SHORT_PASSWORD}
+    ask("POST", "/ruoyi/register", person | repeated | world.solved_for_ruoyi())
+    token = ask("POST", "/ruoyi/login", person | world.solved_for_ruoyi()).json()["token"]
+    for path in RUOYI_READS:
+        ask("GET", path, token=token)
+    ask("POST", "/ruoyi/unlockscreen", {"password": SHORT_PASSWORD}, token=token)
+    ask("POST", "/ruoyi/logout", token=token)
 
 
 def administer(world: World, admin: str) -> None:
@@ -240,6 +266,9 @@ def let_all_fail(world: World, token: str) -> None:
         ("/api/auth/login", wrong),
         ("/v1/signup", native),
         ("/v1/login", wrong | {"code": "Marked-code"}),
+        ("/ruoyi/register", wrong | {"uuid": "A" * 22, "code": WRONG_ANSWER}),
+        ("/ruoyi/login", wrong | {"uuid": "A" * 22, "code": WRONG_ANSWER}),
+        ("/ruoyi/unlockscreen", wrong),
     ):
         ask("POST", path, body)
         ask("POST", path, body | {"password": [WRONG_PASSWORD]})
@@ -249,7 +278,10 @@ def let_all_fail(world: World, token: str) -> None:
     for bearer in (token, FORGED):
         ask("POST", "/api/auth/createUser", new | {"permission": "x"}, token=bearer)
         fail_natively(world, bearer)
-    for path in (f"/captcha/{'A' * 22}", "/captcha"):
+    for path in RUOYI_READS:
+        ask("GET", path, token=FORGED)
+    ask("POST", "/ruoyi/logout", token=FORGED)
+    for path in (f"/captcha/{'A' * 22}", "/captcha", "/ruoyi/captchaImage"):
         ask("GET", path)
 
 
@@ -334,7 +366,9 @@ def world(
         "AUTHSVC_INTROSPECTION_CLIENTS": f"asker:{CLIENT_SECRET}",
         "AUTHSVC_PUBLIC_URL": "https://app.example.com",
     }
-    service = Service(tmp_path_factory.mktemp("secrets"), environment)
+    ports = free_ports(2)
+    environment["AUTHSVC_MOUNTS"] = f"{MOUNTS}, envelope=:{ports[1]}/api"
+    service = Service(tmp_path_factory.mktemp("secrets"), environment, ports=(ports[0], ports[1]))
     with service:
         world = World(service, connect(redis_server.url, RedisOptions(4, 1.0, 1.0)))
         token = let_all_succeed(world)
@@ -361,6 +395,7 @@ def test_every_operation_of_every_dialect_succeeded_and_failed(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTHSVC_DATA", str(tmp_path))
+    monkeypatch.setenv("AUTHSVC_MOUNTS", f"{MOUNTS}, envelope=:3000/api")
     app = create_app(settings.load())
     with app.app_context():
         db.engine.dispose()
@@ -377,6 +412,7 @@ def test_every_operation_of_every_dialect_succeeded_and_failed(
         "admin",
         "envelope",
         "native",
+        "ruoyi",
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.dialects.situations import MOUNTS
 from tests.dialects.stores import Stores
 from tests.hostile.places import Place
 from tests.support.nginx import Nginx
@@ -24,6 +25,13 @@ def stores(server_folder: Path) -> Iterator[Stores]:
 def service(stores: Stores) -> Iterator[Service]:
     """The service, which believes the proxy on 127.0.0.1."""
     with stores.service("service", {"AUTHSVC_TRUSTED_PROXIES": "127.0.0.1"}) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def ruoyi(stores: Stores) -> Iterator[Service]:
+    """The service of a frontend whose document's paths are also those of another."""
+    with stores.service("ruoyi", {"AUTHSVC_MOUNTS": MOUNTS["ruoyi"]}) as service:
         yield service
 
 

@@ -77,6 +77,8 @@ _PROMISING: dict[str, st.SearchStrategy[Any]] = {
     "email": st.sampled_from(["someone@example.com", "other@example.com"]),
     "captchaId": st.just(LIVE_CAPTCHA),
     "value": st.just(TEST_VALUE),
+    "uuid": st.just(LIVE_CAPTCHA),
+    "code": st.just(TEST_VALUE),
     "username": st.one_of(st.sampled_from(["boss", "Someone"]), st.text(min_size=1, max_size=20)),
     "permission": st.sampled_from([0, 1]),
     "scope": st.sampled_from(["local", "others", "global"]),

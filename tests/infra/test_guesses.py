@@ -92,6 +92,13 @@ def wait(store: GuessStore, name: str = BOB, network: str = HOME) -> int:
     return 0
 
 
+def free(store: GuessStore, name: str = BOB, network: str = HOME) -> int:
+    """Return how many failures were free in the counter that asks a try to wait."""
+    with pytest.raises(TooManyAttempts) as refused:
+        store.reserve(name, network)
+    return refused.value.free
+
+
 def about(seconds: int) -> Any:
     """Equal what is told of a wait, of which the test itself may have taken up some."""
     return pytest.approx(seconds - 10, abs=10)
@@ -248,6 +255,21 @@ class TestGuessStore:
             fail(store, f"user{number}")
         assert wait(store, ALICE) == about(60)
         assert wait(store, BOB) == about(240)
+
+    def test_what_is_told_to_be_free_is_so_in_the_counter_that_asks_to_wait_longest(
+        self, store: GuessStore, passing: Time
+    ) -> None:
+        fail(store, times=5)
+        assert free(store) == 5
+        passing.pass_(60)
+        fail(store)
+        for number in range(44):
+            fail(store, f"user{number}")
+        assert free(store, ALICE) == 50
+        assert free(store, BOB) == 5
+        for number in range(94):
+            fail(store, BOB, f"198.51.100.{number}")
+        assert free(store, BOB, AWAY) == 100
 
     def test_what_one_counter_refuses_no_other_counts(
         self, store: GuessStore, passing: Time

@@ -17,6 +17,9 @@ PRODUCTION = {
 }
 
 
+RUOYI = "session=/, native=/v1, ruoyi=/r"
+
+
 def told(monkeypatch: pytest.MonkeyPatch, **chosen: str) -> list[str]:
     """Returns what is said of a production with these settings."""
     for name, value in (PRODUCTION | chosen).items():
@@ -39,6 +42,10 @@ def test_a_careful_production_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -
             {"SIGNUP_CAPTCHA": "off"},
             "anyone signs up without a captcha through session=/, native=/v1.",
         ),
+        (
+            {"MOUNTS": RUOYI, "RUOYI_REGISTRATION": "on", "RUOYI_CAPTCHA": "off"},
+            "anyone signs up without a captcha through ruoyi=/r.",
+        ),
         ({"SMTP_URL": ""}, "no mail is sent: AUTHSVC_SMTP_URL is not set."),
         (
             {"PUBLIC_URL": "http://app.example.com"},
@@ -58,6 +65,20 @@ def test_what_deserves_caution_is_said_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str], sentence: str
 ) -> None:
     assert told(monkeypatch, **chosen) == [sentence]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"RUOYI_CAPTCHA": "off"},
+        {"RUOYI_REGISTRATION": "on"},
+    ],
+    ids=["closed without captcha", "open with captcha"],
+)
+def test_a_sign_up_that_is_closed_or_has_a_captcha_of_its_own_is_not_named(
+    monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str]
+) -> None:
+    assert told(monkeypatch, MOUNTS=RUOYI, **chosen) == []
 
 
 def test_without_the_native_dialect_nobody_misses_mail(monkeypatch: pytest.MonkeyPatch) -> None:

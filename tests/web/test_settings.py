@@ -120,6 +120,8 @@ def test_development_needs_no_setting_at_all() -> None:
         8,
     )
     assert default.signup_captcha
+    assert default.ruoyi_captcha
+    assert default.ruoyi_registration
     assert default.ratelimit_enabled
     assert default.cors_origins == ("localhost",)
     secrets = (
@@ -268,6 +270,8 @@ def test_production_starts_with_what_it_asks_for(setting: pytest.MonkeyPatch) ->
     loaded = settings.load()
     assert loaded.in_production
     assert loaded.cors_origins == ()
+    assert loaded.ruoyi_captcha
+    assert not loaded.ruoyi_registration
 
 
 @pytest.mark.parametrize(

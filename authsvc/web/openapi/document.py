@@ -158,8 +158,9 @@ class _Builder:
             str(declared.status), self._response(self._words["done"], {*rates})
         )
         if declared.media_type is not None:
-            schema = {} if declared.schema is None else {"schema": declared.schema}
-            response.setdefault("content", {})[declared.media_type] = schema
+            content = response.setdefault("content", {}).setdefault(declared.media_type, {})
+            if declared.schema is not None:
+                _also(content, declared.schema)
 
     def _add_failure(
         self, responses: dict[str, Json], failure: Failure, rates: tuple[str, ...]
@@ -217,8 +218,9 @@ def _variable(name: str) -> Json:
 
 def _also(content: Json, schema: Json) -> None:
     known = content.setdefault("schema", schema)
-    if known != schema and schema not in known.get("anyOf", []):
-        content["schema"] = {"anyOf": [known, schema]}
+    choices = known.get("anyOf", [known])
+    if schema not in choices:
+        content["schema"] = {"anyOf": [*choices, schema]}
 
 
 def _add_example(responses: dict[str, Json], example: Json) -> None:

@@ -76,7 +76,7 @@ def _can_arise(fact: Fact, names: list[str]) -> bool:
 
 
 def _answered(dialect: Dialect, row: Row, facts: list[Fact]) -> Failure:
-    samples = [sample for fact in facts for sample in _samples(fact)]
+    samples = [sample for fact in facts for sample in samples_of(fact)]
     with current_app.test_request_context():
         answers = [current_app.make_response(dialect.failure(error, *row)) for error in samples]
     sentences = dict.fromkeys(_sentence(answer, row) for answer in answers)
@@ -85,7 +85,7 @@ def _answered(dialect: Dialect, row: Row, facts: list[Fact]) -> Failure:
     return Failure(answers[0].status_code, media_type, tuple(sentences), headers)
 
 
-def _samples(fact: Fact) -> list[BaseException]:
+def samples_of(fact: Fact) -> list[BaseException]:
     """Return errors of a class, made of whatever it is made of."""
     if issubclass(fact, MalformedBody):
         return [fact(), fact({"username": ["required"]})]
@@ -112,8 +112,9 @@ def _headers(fact: Fact) -> list[str]:
 
 
 def _sentence(response: Response, row: Row) -> str:
-    words = [item for item in row if isinstance(item, str)]
     if response.mimetype == _PROBLEM:
-        words = [response.get_json()["detail"], response.get_json()["code"]]
-    first, *codes = words
+        problem = response.get_json()
+        return f"{problem['detail']} (`{problem['code']}`)"
+    first = next(item for item in row if isinstance(item, str))
+    codes = [item for item in row[1:] if item is not first]
     return first + "".join(f" (`{code}`)" for code in codes)

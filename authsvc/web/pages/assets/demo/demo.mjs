@@ -67,6 +67,7 @@ async function explain(error, fault) {
 const way = () => document.querySelector("[name=way]:checked").value;
 
 function showForm() {
+  if (!mount) return say(words.unspoken);
   const asked = mount.speaks.fields[way()];
   for (const part of form.querySelectorAll("[data-for]")) {
     const name = part.dataset.for;
@@ -150,7 +151,7 @@ form.addEventListener("submit", async (event) => {
 function showState() {
   const tokens = auth.tokens();
   const changes = $("door").hidden !== Boolean(tokens);
-  $("door").hidden = Boolean(tokens);
+  $("door").hidden = Boolean(tokens) || !mount;
   $("inside").hidden = !tokens;
   inside.show(tokens);
   if (changes && words) showForm();
