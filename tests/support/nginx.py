@@ -1,4 +1,4 @@
-"""nginx with the repository's own configuration, moved to free ports and a folder of its own."""
+"""nginx with a configuration of the repository, moved to free ports and a folder of its own."""
 
 import os
 import re
@@ -17,7 +17,8 @@ from cryptography.x509.oid import NameOID
 from tests.support.binaries import path_of
 from tests.support.processes import HOST, Server, accepts_tcp, free_ports
 
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "nginx.conf"
+_CONFIGS = Path(__file__).resolve().parents[2] / "config"
+CONFIG, RUOYI_CONFIG = _CONFIGS / "nginx.conf", _CONFIGS / "nginx-ruoyi.conf"
 
 # The numbers that the configuration is written with.
 LISTENS = (8080, 3000)
@@ -88,7 +89,8 @@ class Nginx(Server):
         ]
 
     def is_ready(self) -> bool:
-        return all(accepts_tcp(port) for port in self.ports)
+        listened = re.findall(r"\blisten\s+(?:[\w.*]+:)?(\d+)", self._source)
+        return all(accepts_tcp(self._numbers[int(number)]) for number in set(listened))
 
     @property
     def certificate(self) -> Path:
