@@ -30,6 +30,7 @@ NEVER_ANSWERED = {
     facts.InvalidInput: "a family, of which nothing is raised",
     facts.Unavailable: "a family, of which nothing is raised",
     facts.Unsealable: "a secret of the service has changed: nothing that a client can help",
+    facts.SignUpClosed: "raised for a document whose sign-up can be closed, which /v1 is not",
     facts.InvalidPasswordHash: "raised where an operator imports users, at the command line alone",
 }
 
@@ -52,7 +53,7 @@ def every_fact() -> list[type[facts.AuthError]]:
 def example(kind: type[facts.AuthError]) -> facts.AuthError:
     """An error of this class, whatever it is made of."""
     wanted = inspect.signature(kind.__init__).parameters
-    named = {"min_length": 8, "retry_after": 3, "reason": "common"}
+    named = {"min_length": 8, "retry_after": 3, "free": 5, "reason": "common"}
     given = {name: named[name] for name in wanted if name in named}
     return kind(**given)
 
