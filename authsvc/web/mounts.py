@@ -124,9 +124,13 @@ class MountTable:
         return None
 
     def leads_to(self, mount: Mount, port: int | None) -> bool:
-        """Tell whether the mount's prefix is its own on this port, not another mount's."""
+        """Tell whether the mount's prefix is its own on this port."""
         owner = self.owner(port, mount.prefix or "/")
         return owner is not None and owner.site == mount.site
+
+    def ports_to(self, mount: Mount) -> list[int | None]:
+        """Return the ports on which the mount's prefix is its own, not another mount's."""
+        return [port for port in self.ports if self.leads_to(mount, port)]
 
     def check(self, claims: Iterable[Claim]) -> None:
         """Refuse a table in which a claim cannot be kept.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -97,36 +98,68 @@ def test_a_page_loads_nothing_but_the_services_own(build: Build, path: str) -> N
     allowed = policy(build(), path)
     assert allowed["default-src"] == "'none'"
     assert allowed["script-src"] == "'self'"
-    assert allowed["connect-src"] == allowed["media-src"] == "'self' localhost:3000"
-    assert allowed["img-src"] == "'self' localhost:3000 data:"
+    assert allowed["connect-src"] == allowed["media-src"] == "'self' http://localhost:3000"
+    assert allowed["img-src"] == "'self' http://localhost:3000 data:"
     assert allowed["style-src"] == "'self'"
     assert "unsafe" not in str(allowed)
 
 
 def test_a_page_on_the_other_port_may_ask_the_first(build: Build) -> None:
-    assert policy(build(), "/demo", SECOND)["connect-src"] == "'self' localhost:8080"
+    assert policy(build(), "/demo", SECOND)["connect-src"] == "'self' http://localhost:8080"
 
 
-@pytest.mark.parametrize("host", ["localhost; script-src *", "[::1]", "a_b"])
+@pytest.mark.parametrize("host", ["localhost; script-src *", "[::1]", "a b", "*"])
 def test_a_strange_name_of_the_host_is_not_put_into_the_policy(build: Build, host: str) -> None:
     page = build().get("/demo", base_url=FIRST, headers={"Host": f"{host}:8080"})
-    assert "; connect-src 'self' *:3000; base-uri" in page.headers["Content-Security-Policy"]
+    assert "; connect-src 'self'; base-uri" in page.headers["Content-Security-Policy"]
+
+
+def told_mounts(client: FlaskClient, base: str, **asked: Any) -> dict[str, str | None]:
+    """Returns where the demo is told that each dialect is."""
+    mounts = client.get("/demo/mounts.json", base_url=base, **asked).get_json()["mounts"]
+    return {mount["dialect"]: mount["url"] for mount in mounts}
 
 
 def test_the_demo_is_told_where_each_mount_is_seen_from_its_port(build: Build) -> None:
     client = build()
+    shared = {"session": "/", "admin": "/api/auth", "native": "/v1"}
+    first = {"token": "/api", "envelope": "http://localhost:3000/api"}
+    second = {"token": "http://localhost:8080/api", "envelope": "/api"}
+    assert told_mounts(client, FIRST) == shared | first
+    assert told_mounts(client, SECOND) == shared | second
 
-    def told(base: str) -> list[tuple[str, str, int | None]]:
-        mounts = client.get("/demo/mounts.json", base_url=base).get_json()["mounts"]
-        return [(mount["dialect"], mount["prefix"], mount["port"]) for mount in mounts]
 
-    shared = [("session", "", None), ("admin", "/api/auth", None), ("native", "/v1", None)]
-    assert sorted(told(FIRST)) == sorted(
-        [*shared, ("token", "/api", None), ("envelope", "/api", 3000)]
-    )
-    assert sorted(told(SECOND)) == sorted(
-        [*shared, ("token", "/api", 8080), ("envelope", "/api", None)]
-    )
+@pytest.mark.parametrize("path", ["/demo", "/docs", "/docs/envelope"])
+def test_behind_a_proxy_that_changes_ports_no_other_port_is_named(build: Build, path: str) -> None:
+    client = build(DOCS="on")
+    asked = {"headers": {"Host": "login.example.com"}}
+    places = told_mounts(client, FIRST, **asked)
+    assert (places["token"], places["envelope"]) == ("/api", None)
+    page = client.get(path, base_url=FIRST, **asked)
+    assert "3000" not in page.text + page.headers["Content-Security-Policy"]
+    assert told_mounts(client, SECOND, **asked)["envelope"] == "/api"
+
+
+def test_a_reference_whose_operations_are_elsewhere_says_so(build: Build) -> None:
+    client = build()
+    behind = client.get("/docs/envelope", base_url=FIRST, headers={"Host": "login.example.com"})
+    assert 'id="elsewhere"' in behind.text
+    assert 'id="elsewhere"' not in client.get("/docs/envelope", base_url=FIRST).text
+
+
+@pytest.mark.parametrize(("trusted", "scheme"), [("127.0.0.1", "https"), ("10.0.0.1", "http")])
+def test_a_trusted_proxy_is_believed_about_the_scheme(
+    build: Build, trusted: str, scheme: str
+) -> None:
+    headers = {"X-Forwarded-Proto": "https"}
+    places = told_mounts(build(TRUSTED_PROXIES=trusted), FIRST, headers=headers)
+    assert places["envelope"] == f"{scheme}://localhost:3000/api"
+
+
+def test_a_name_of_a_file_may_have_any_length(build: Build) -> None:
+    client = build()
+    for folder in ("/demo", "/docs/files"):
+        assert client.get(f"{folder}/{'a' * 3000}").status_code == 404
 
 
 def test_the_demo_is_told_what_a_sign_up_asks_for(build: Build) -> None:

@@ -1,23 +1,22 @@
 """`/openapi…`: the documents of the mounted dialects, for programs and for pages that show them."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import NotFound
 
+from authsvc.web.addresses import Address, addresses
 from authsvc.web.dialect import Dialect
 from authsvc.web.mounts import Mount, MountedFlask
+from authsvc.web.openapi.words import WORDS
 
 reference = Blueprint("openapi", __name__)
 
 _EXTENSION = "authsvc-openapi"
-_HOST = re.compile(r"(?P<name>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
-_ANY_HOST = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,8 @@ class Reference:
         title: what it is called.
         language: the one that it is written in.
         path: where it is served.
-        servers: where its operations are: of the service itself, or on another port.
+        servers: where its operations are, as far as that is known here: below the origin that was
+            asked, or below another.
     """
 
     dialect: str
@@ -96,7 +96,9 @@ def show_document(name: str) -> Response:
     if name not in {mount.dialect for mount in _mounts()}:
         raise NotFound
     dialect = _documents().dialects[name]
-    servers = json.dumps([{"url": url} for url in _reference(dialect).servers])
+    servers = json.dumps(
+        [_server(place, dialect) for place in _addresses(dialect)], ensure_ascii=False
+    )
     return _kept(f'{{"servers": {servers}, {_documents().text(dialect)[1:]}')
 
 
@@ -110,19 +112,22 @@ def _kept(text: str) -> Response:
 
 
 def _reference(dialect: Dialect) -> Reference:
-    servers = tuple(_server(mount) for mount in _mounts() if mount.dialect == dialect.name)
+    servers = tuple(place.url for place in _addresses(dialect) if place.url is not None)
     path = f"/openapi/{dialect.name}.json"
     return Reference(dialect.name, dialect.title, dialect.language, path, servers)
 
 
-def _server(mount: Mount) -> str:
-    """Return the address of a mount, on the host that the client has named."""
-    path = f"{request.script_root}{mount.prefix}"
-    if mount.port is None:
-        return path or "/"
-    named = _HOST.fullmatch(request.host)
-    host = named["name"] if named else _ANY_HOST
-    return f"{request.scheme}://{host}:{mount.port}{path}"
+def _addresses(dialect: Dialect) -> list[Address]:
+    return [place for place in addresses() if place.mount.dialect == dialect.name]
+
+
+def _server(place: Address, dialect: Dialect) -> dict[str, Any]:
+    """Return a server of OpenAPI; where its origin is not known, whoever reads it fills it in."""
+    if place.url is not None:
+        return {"url": place.url}
+    told = WORDS[dialect.language]["origin"].format(port=place.port)
+    origin = {"default": f"http://localhost:{place.port}", "description": told}
+    return {"url": f"{{origin}}{place.path}", "variables": {"origin": origin}}
 
 
 def _mounts() -> tuple[Mount, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "done": "Done.",
+        "origin": "Where port {port} of the service is seen from outside.",
         "bearer": "An access token, of any document of this service.",
         "client": "A service that may ask about tokens; the form can take its id and secret too.",
         "X-Request-ID": "What names this request in the service's log.",
@@ -17,6 +18,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "zh": {
         "done": "成功。",
+        "origin": "从外部访问本服务 {port} 端口的地址。",
         "bearer": "访问令牌，本服务任一文档签发的均可。",
         "client": "可以查询令牌的服务；也可在表单中给出其标识与密钥。",
         "X-Request-ID": "此请求在服务日志中的标识。",

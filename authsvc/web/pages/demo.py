@@ -1,12 +1,13 @@
 """`/demo`: one page on which people sign up, log in, and see what goes over the wire."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from flask import Blueprint, Flask, Response, current_app
 
-from authsvc.web.pages.serving import ASSETS, file, mounts, with_policy
+from authsvc.web.addresses import addresses
+from authsvc.web.pages.serving import ASSETS, file, with_policy
 
 CLIENT = "authsvc.mjs"
 
@@ -39,27 +40,25 @@ def install(app: Flask, settings: Demo) -> None:
 @demo.get("/demo")
 def demo_page() -> Response:
     """Show the page."""
-    return with_policy(file(ASSETS / "demo.html"))
+    return with_policy(file(ASSETS, "demo.html"))
 
 
 @demo.get("/demo/mounts.json")
 def demo_mounts() -> dict[str, Any]:
-    """Tell the page which dialects it can speak, and where."""
-    known = asdict(_demo())
+    """Tell the page which dialects are mounted, and where; null where that is not known."""
     return {
-        "mounts": [
-            {"dialect": mount.dialect, "prefix": mount.prefix, "port": port}
-            for mount, port in mounts()
-        ],
-        "signUpCaptcha": known["sign_up_captcha"],
-        "passwordMinLength": known["password_min_length"],
+        "mounts": [{"dialect": one.mount.dialect, "url": one.url} for one in addresses()],
+        "signUpCaptcha": _demo().sign_up_captcha,
+        "passwordMinLength": _demo().password_min_length,
+        "docs": "docs" in current_app.blueprints,
     }
 
 
 @demo.get("/demo/<name>")
 def demo_file(name: str) -> Response:
     """Send one of the page's files."""
-    return file(_demo().client if name == CLIENT else ASSETS / "demo" / name)
+    folder = _demo().client.parent if name == CLIENT else ASSETS / "demo"
+    return file(folder, name)
 
 
 def _demo() -> Demo:

@@ -7,7 +7,8 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, current_app, make_response, render_template
 from werkzeug.exceptions import NotFound
 
-from authsvc.web.pages.serving import ASSETS, file, mounts, with_policy
+from authsvc.web.addresses import addresses
+from authsvc.web.pages.serving import ASSETS, file, with_policy
 
 VIEWER = "flask_swagger_ui"
 VIEWER_FILES = frozenset({"swagger-ui-bundle.js", "swagger-ui.css"})
@@ -24,7 +25,7 @@ def install(app: Flask) -> None:
 def docs_index() -> Response:
     """List the mounted dialects."""
     demo = "demo" in current_app.blueprints
-    return with_policy(make_response(render_template("docs.html", places=mounts(), demo=demo)))
+    return with_policy(make_response(render_template("docs.html", places=addresses(), demo=demo)))
 
 
 @docs.get("/docs/<dialect>")
@@ -34,15 +35,18 @@ def docs_reference(dialect: str) -> Response:
     Raises:
         NotFound: it is not mounted.
     """
-    if all(mount.dialect != dialect for mount, _ in mounts()):
+    places = [place for place in addresses() if place.mount.dialect == dialect]
+    if not places:
         raise NotFound
-    return with_policy(make_response(render_template("reference.html", dialect=dialect)))
+    elsewhere = all(place.url is None for place in places)
+    page = render_template("reference.html", dialect=dialect, elsewhere=elsewhere)
+    return with_policy(make_response(page))
 
 
 @docs.get("/docs/files/<name>")
 def docs_file(name: str) -> Response:
     """Send one of the pages' files, or of the viewer's."""
-    return file((_viewer() if name in VIEWER_FILES else ASSETS / "docs") / name)
+    return file(_viewer() if name in VIEWER_FILES else ASSETS / "docs", name)
 
 
 @cache

@@ -9,7 +9,8 @@ import { firstLanguage, speak } from "/demo/words.mjs";
 const $ = (id) => document.getElementById(id);
 const form = $("form");
 const service = await (await fetch("/demo/mounts.json")).json();
-const mounts = service.mounts.filter((mount) => mount.dialect in DIALECTS).map(withBase);
+const spoken = service.mounts.filter((mount) => mount.dialect in DIALECTS);
+const mounts = spoken.filter((mount) => mount.url).map(withBase);
 const native = mounts.find((mount) => mount.dialect === "native");
 const auth = authClient({ base: native?.base, ask: watchedFetch, changed: showState });
 
@@ -19,9 +20,8 @@ const page = { auth, native, words: () => words, say, complain, attempt };
 const captcha = new CaptchaField(page);
 const inside = showInside(page);
 
-function withBase({ dialect, prefix, port }) {
-  const origin = port ? `${location.protocol}//${location.hostname}:${port}` : location.origin;
-  return { dialect, base: origin + prefix, speaks: DIALECTS[dialect] };
+function withBase({ dialect, url }) {
+  return { dialect, base: new URL(url, location.origin).href.replace(/\/$/, ""), speaks: DIALECTS[dialect] };
 }
 
 // --- What the page says ---
