@@ -13,7 +13,6 @@ export class AuthError extends Error {
     this.status = status;
     this.body = body;
     this.code = body.code;
-    this.detail = this.message;
     this.retryAfter = wait ? +wait : undefined;
   }
 }
@@ -23,26 +22,35 @@ export function authClient({
   base = "/v1", key = "authsvc", ask = fetch, changed = () => {},
 } = {}) {
   const language = () => (document.documentElement.lang.startsWith("zh") ? "zh" : "en");
-  addEventListener("storage", (event) => event.key === key && changed());
+  addEventListener("storage", (event) => (event.key ?? key) === key && changed());
+
+  /** Where storage is blocked or full. @type {string | undefined} */
+  let held;
 
   /** @returns {Grant & { renewAt: number } | null} */
-  const tokens = () => JSON.parse(localStorage[key] ?? null);
+  function tokens() {
+    try {
+      const kept = JSON.parse(held ?? localStorage[key]);
+      return kept.accessToken ? kept : null;
+    } catch {
+      return null;
+    }
+  }
 
   /** @param {Grant | null} got */
   function put(got) {
-    const renewAt = Date.now() + (got?.expiresIn ?? 0) * 950;
-    if (got) localStorage[key] = JSON.stringify({ ...got, renewAt });
-    else delete localStorage[key];
+    held = JSON.stringify(got && { ...got, renewAt: Date.now() + got.expiresIn * 950 });
+    try {
+      localStorage[key] = held;
+      held = undefined;
+    } catch {}
     changed();
   }
 
-  /** One tab at a time, where it can be. @param {(waited?: boolean) => Promise<void>} work */
-  async function alone(work) {
-    const { locks } = navigator;
-    if (!locks) return work();
-    return locks.request(key, { ifAvailable: true }, (free) =>
-      free ? work() : locks.request(key, () => work(true)));
-  }
+  /** One tab at a time, if possible. @param {(waited?: boolean) => Promise<void>} work */
+  const alone = async (work) =>
+    navigator.locks?.request(key, { ifAvailable: true }, (free) =>
+      free ? work() : navigator.locks.request(key, () => work(true))) ?? work();
 
   /** @param {string} method @param {string} path @param {object} [body] @param {string} [token] */
   async function send(method, path, body, token) {
@@ -55,45 +63,40 @@ export function authClient({
       },
       body: body && JSON.stringify(body),
       signal: AbortSignal.timeout(1e4),
-    }).catch((cause) => {
-      throw new AuthError(0, { code: "unreachable", detail: `${cause}` });
-    });
-    const said = await answer.json().catch(() => ({}));
+    }).catch(lost);
+    if (answer.status === 204) return;
+    const said = await answer.json().catch(answer.ok ? lost : () => {});
     if (answer.ok) return said;
-    throw new AuthError(answer.status, said, answer.headers.get("Retry-After"));
+    throw new AuthError(answer.status, said ?? {}, answer.headers.get("Retry-After"));
   }
 
   /** Keeps tokens, of any document. @param {Grant | null} got */
   const keep = (got) => alone(async () => put(got));
 
-  /** Renews the tokens, unless another tab did. */
+  /** Renews the tokens, unless another tab did; a 401 alone takes them away. */
   const refresh = (used = tokens()?.accessToken) =>
     alone(async (waited) => {
-      // locks overtake what is written
-      if (waited && tokens()?.accessToken === used) await news();
-      const kept = tokens();
-      if (!kept || kept.accessToken !== used) return;
-      const body = { refreshToken: kept.refreshToken };
-      put(await send("POST", "/token/refresh", body).catch(unless401));
+      const same = () => tokens()?.accessToken === used;
+      if (waited && same()) await news(); // locks overtake what is written
+      const { refreshToken } = tokens() ?? {};
+      if (!refreshToken || !same()) return;
+      const got = await send("POST", "/token/refresh", { refreshToken }).catch(unless401);
+      if (same()) put(got);
     });
 
-  /**
-   * Asks with the token, renewed just before its end, and once after a 401.
-   * @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>}
-   */
+  /** With the token, renewed before its end or after a 401. @type {typeof send} */
   async function request(method, path, body) {
-    const kept = tokens();
-    if (kept?.refreshToken && kept.renewAt < Date.now()) await refresh();
+    // if it fails, they may be good yet
+    if (Number(tokens()?.renewAt) < Date.now()) await refresh().catch(() => {});
     const used = tokens()?.accessToken;
-    try {
-      return await send(method, path, body, used);
-    } catch (error) {
+    return send(method, path, body, used).catch(async (error) => {
       unless401(error);
       await refresh(used);
       const token = tokens()?.accessToken;
-      if (!token) throw error;
-      return send(method, path, body, token);
-    }
+      if (token && token !== used) return send(method, path, body, token);
+      put(null);
+      throw error;
+    });
   }
 
   /** @param {string} path @returns {(body: object) => Promise<User>} */
@@ -107,18 +110,10 @@ export function authClient({
     tokens, keep, refresh, request,
     signUp: enter("/signup"), // username, password, email, captchaId, value
     logIn: enter("/login"), // username, password, code
-
-    /** @returns {Promise<User>} */
-    me: () => request("GET", "/me"),
-
-    /** @returns {Promise<{ id: string }[]>} */
-    sessions: async () => (await request("GET", "/me/sessions")).sessions,
-
     async logOut(scope = "local") { // or others, or global
       await request("POST", "/logout", { scope }).catch(unless401);
       if (scope !== "others") await keep(null);
     },
-
     async captcha() {
       const { captchaId } = await send("GET", "/captcha");
       const image = `${base}/captcha/${captchaId}`;
@@ -132,6 +127,11 @@ const news = () =>
     addEventListener("storage", done, { once: true });
     setTimeout(done, 1e3);
   });
+
+/** @param {unknown} cause */
+const lost = (cause) => {
+  throw new AuthError(0, { code: "unreachable", detail: `${cause}` });
+};
 
 /** @param {any} error */
 function unless401(error) {

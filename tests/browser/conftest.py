@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.visits import LOCAL, PATIENCE_MS, Visit, Visiting
 from tests.e2e.frontends import FAST
@@ -53,6 +53,7 @@ def browser(chromium: str) -> Iterator[Browser]:
     """A Chromium that nobody sees."""
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        expect.set_options(timeout=PATIENCE_MS)
         started = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield started
         started.close()
@@ -80,5 +81,6 @@ def visiting(browser: Browser, service: Service) -> Iterator[Visiting]:
     yield visit
     for each in visits:
         each.context.close()
+    for each in visits:
         assert each.faults == []
         assert each.hosts <= {*LOCAL}, "asked another host"

@@ -1,6 +1,8 @@
 """What people do on the demo page."""
 
-from playwright.sync_api import Page, Response, expect
+import re
+
+from playwright.sync_api import Page, expect
 
 from tests.e2e.frontends import SOLUTION, fresh
 
@@ -15,7 +17,7 @@ def fill(tab: Page, name: str, answer: str = SOLUTION, password: str = PASSWORD)
     if tab.locator("#email").is_visible():
         tab.locator("#email").fill(f"{fresh('mail')}@example.com")
     if tab.locator("#value").is_visible():
-        expect(tab.locator("#image")).to_have_js_property("complete", True)
+        expect_picture(tab)
         tab.locator("#value").fill(answer)
 
 
@@ -55,6 +57,12 @@ def expect_outside(tab: Page) -> None:
     expect(tab.locator("#inside")).to_be_hidden()
 
 
-def is_picture(answer: Response) -> bool:
-    """Tell whether this is the answer with a captcha's picture."""
-    return answer.headers.get("content-type") == "image/png"
+def expect_picture(tab: Page, other_than: str = "") -> str:
+    """Hold the page to showing the picture of a captcha, another one; return its address."""
+    picture = tab.locator("#image")
+    if other_than:
+        expect(picture).not_to_have_attribute("src", other_than)
+    expect(picture).to_have_attribute("src", re.compile("^blob:"))
+    expect(picture).to_have_attribute("aria-busy", "false")
+    expect(picture).to_have_js_property("complete", True)
+    return picture.get_attribute("src") or ""

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.people import choose, expect_inside, is_picture, sign_up
+from tests.browser.people import choose, expect_inside, expect_picture, sign_up
 from tests.browser.visits import SCREENSHOTS, Visiting
 from tests.support.service import ROOT
 
@@ -51,13 +51,17 @@ def test_everyone_can_use_the_demo_in_every_state(
     visit = visiting(locale=locale, color_scheme=scheme, viewport=size, reduced_motion="reduce")
     visit.context.add_init_script(path=axe)
     name = f"demo-{scheme}-{locale[:2]}-{size['width']}"
-    with visit.context.expect_event("response", is_picture):
-        tab = visit.page()
+    tab = visit.page()
+    before = expect_picture(tab)
     assert_open_to_all(tab)
     take(tab, f"{name}-door")
-    with tab.expect_response(is_picture):
-        user = sign_up(tab, answer="WRONG")
+    choose(tab, "way", "logIn")
+    expect(tab.locator("#captcha")).to_be_hidden()
+    assert_open_to_all(tab)
+    take(tab, f"{name}-login")
+    user = sign_up(tab, answer="WRONG")
     expect(tab.locator("#error")).not_to_be_empty()
+    expect_picture(tab, other_than=before)
     assert_open_to_all(tab)
     take(tab, f"{name}-wrong")
     choose(tab, "dialect", "token")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.people import choose, expect_inside, is_picture, log_in, sign_up
+from tests.browser.people import choose, expect_inside, expect_picture, log_in, sign_up
 from tests.browser.visits import Visiting
 from tests.e2e.frontends import FAST
 from tests.infra.databases import migrated
@@ -39,9 +39,10 @@ def test_the_page_tells_what_went_wrong_by_the_sentence(
     visit = visiting(base=by_body.first)
     tab = visit.page()
     choose(tab, "dialect", "session")
-    with tab.expect_response(is_picture):
-        sign_up(tab, answer="WRONG")
+    before = expect_picture(tab)
+    sign_up(tab, answer="WRONG")
     expect(tab.locator("#error")).to_contain_text("captcha")
+    expect_picture(tab, other_than=before)
     log_in(tab, "nobody", "a wrong password")
     expect(tab.locator("#error")).to_have_text("The user name or the password is wrong.")
     expect_inside(tab, sign_up(tab))

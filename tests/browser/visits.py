@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,9 @@ from playwright.sync_api import BrowserContext, Page
 from tests.support.service import ROOT
 
 SCREENSHOTS = ROOT / "var" / "screenshots"
-PATIENCE_MS = 5_000
+PATIENCE_MS = 30_000
+"""How long a condition is waited for: machines are slow."""
+STEP_MS = 20
 LOCAL = ("127.0.0.1", "localhost", "")
 
 
@@ -20,6 +23,7 @@ class Visit:
 
     Attributes:
         refused: the answers of 400 and more, of which Chromium writes lines too.
+        unreached: the requests that were not answered.
         faults: whatever else it complains of.
         hosts: the hosts that were asked.
     """
@@ -27,6 +31,7 @@ class Visit:
     context: BrowserContext
     base: str
     refused: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
@@ -41,6 +46,13 @@ class Visit:
             tab.wait_for_selector("body[data-ready]")
         return tab
 
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Let the tabs go on until something holds."""
+        deadline = monotonic() + PATIENCE_MS / 1000
+        while not condition():
+            assert monotonic() < deadline, "waited in vain"
+            self.context.pages[0].wait_for_timeout(STEP_MS)
+
     def watch(self) -> None:
         """Take down every request."""
         self.context.on("request", self._note)
@@ -52,8 +64,12 @@ class Visit:
     def _hear(self, message: Any) -> None:
         if message.type not in ("error", "warning"):
             return
-        refused = message.text.startswith("Failed to load resource: the server responded with")
-        (self.refused if refused else self.faults).append(f"{message.text} {message.location}")
+        kinds = {
+            "Failed to load resource: the server responded with": self.refused,
+            "Failed to load resource: net::": self.unreached,
+        }
+        kind = next((kinds[said] for said in kinds if message.text.startswith(said)), self.faults)
+        kind.append(f"{message.text} {message.location}")
 
 
 Visiting = Callable[..., Visit]

@@ -98,8 +98,9 @@ def test_a_page_loads_nothing_but_the_services_own(build: Build, path: str) -> N
     allowed = policy(build(), path)
     assert allowed["default-src"] == "'none'"
     assert allowed["script-src"] == "'self'"
-    assert allowed["connect-src"] == allowed["media-src"] == "'self' http://localhost:3000"
-    assert allowed["img-src"] == "'self' http://localhost:3000 data:"
+    assert allowed["connect-src"] == "'self' http://localhost:3000"
+    assert allowed["media-src"] == "'self' http://localhost:3000 blob:"
+    assert allowed["img-src"] == "'self' data: blob:"
     assert allowed["style-src"] == "'self'"
     assert "unsafe" not in str(allowed)
 

@@ -1,5 +1,6 @@
 // The captcha of the sign-up form: its picture, a new one, its sound.
-import { watchedFetch } from "/demo/wire.mjs";
+import { onPress } from "/demo/press.mjs";
+import { ask } from "/demo/wire.mjs";
 
 const SPENT_BY = ["captcha", "taken", "unknown"];
 
@@ -13,10 +14,11 @@ export class CaptchaField {
     this.page = page;
     this.id = "";
     this.mount = null;
-    renew.addEventListener("click", async () => {
+    this.turn = 0;
+    onPress(renew, async () => {
       if (await page.attempt(() => this.ask())) answer.focus();
     });
-    play.addEventListener("click", () => this.play());
+    onPress(play, () => this.play());
     image.addEventListener("error", () => page.complain(page.words().faults.picture));
   }
 
@@ -32,8 +34,9 @@ export class CaptchaField {
   /** Forgets the captcha, and with it what was typed. */
   close() {
     this.mount = null;
+    this.turn += 1;
     this.id = answer.value = "";
-    image.removeAttribute("src");
+    show(null);
   }
 
   /** Shows another captcha in place of a spent one; what went wrong is still being said. */
@@ -47,17 +50,17 @@ export class CaptchaField {
   }
 
   async ask() {
+    const turn = ++this.turn;
     const { speaks, base } = this.mount;
     answer.value = "";
-    if (!speaks.captcha) {
-      const got = await this.page.auth.captcha();
-      this.id = got.captchaId;
-      image.src = got.image;
-      return;
-    }
-    const got = await (await watchedFetch(base + speaks.captcha)).json();
-    this.id = got.captchaId;
-    image.src = `${base}${speaks.captcha}/${this.id}`;
+    image.ariaBusy = "true";
+    const { captchaId, image: picture = `${base}${speaks.captcha}/${captchaId}` } = speaks.captcha
+      ? await ask(base + speaks.captcha)
+      : await this.page.auth.captcha();
+    const drawn = await ask(picture, {}, "blob");
+    if (turn !== this.turn) return;
+    this.id = captchaId;
+    show(drawn);
   }
 
   /** A captcha is the same in every document; the native one has its sound. */
@@ -71,4 +74,11 @@ export class CaptchaField {
     await sound.play().catch(() => complain(words().faults.sound));
     answer.focus();
   }
+}
+
+function show(picture) {
+  URL.revokeObjectURL(image.src);
+  if (picture) image.src = URL.createObjectURL(picture);
+  else image.removeAttribute("src");
+  image.ariaBusy = "false";
 }

@@ -3,18 +3,25 @@ import { AuthError, authClient } from "/demo/authsvc.mjs";
 import { CaptchaField } from "/demo/captcha.mjs";
 import { DIALECTS } from "/demo/dialects.mjs";
 import { showInside } from "/demo/inside.mjs";
-import { clearWire, translateWire, watchedFetch } from "/demo/wire.mjs";
+import { onPress } from "/demo/press.mjs";
+import { ask, clearWire, translateWire, watchedFetch } from "/demo/wire.mjs";
 import { firstLanguage, speak } from "/demo/words.mjs";
 
 const $ = (id) => document.getElementById(id);
 const form = $("form");
-const service = await (await fetch("/demo/mounts.json")).json();
-const spoken = service.mounts.filter((mount) => mount.dialect in DIALECTS);
+const service = await fetch("/demo/mounts.json").then(
+  (answer) => (answer.ok ? answer.json() : null),
+  () => null,
+);
+const spoken = (service?.mounts ?? []).filter((mount) => mount.dialect in DIALECTS);
 const mounts = spoken.filter((mount) => mount.url).map(withBase);
+const elsewhere = spoken.filter((mount) => !mount.url).map((mount) => mount.dialect);
 const native = mounts.find((mount) => mount.dialect === "native");
 const auth = authClient({ base: native?.base, ask: watchedFetch, changed: showState });
 
-let words;
+const first = firstLanguage();
+let words = speak(first);
+translateWire(words);
 let mount = native ?? mounts[0];
 const page = { auth, native, words: () => words, say, complain, attempt };
 const captcha = new CaptchaField(page);
@@ -58,7 +65,7 @@ async function explain(error, fault) {
   if (fault === "code") form.querySelector("[data-for=code]").hidden = false;
   const known = { ...fields, code: form.code }[fault];
   const wait = fault === "limited" && error.retryAfter;
-  const detail = mount.speaks === DIALECTS.native && fault === "input" && error.detail;
+  const detail = mount.speaks === DIALECTS.native && fault === "input" && error.message;
   complain(wait ? words.faults.wait(error.retryAfter) : detail || words.faults[fault], known);
 }
 
@@ -67,7 +74,7 @@ async function explain(error, fault) {
 const way = () => document.querySelector("[name=way]:checked").value;
 
 function showForm() {
-  if (!mount) return say(words.unspoken);
+  if (!mount) return service ? say(words.unspoken) : complain(words.faults.unreachable);
   const asked = mount.speaks.fields[way()];
   for (const part of form.querySelectorAll("[data-for]")) {
     const name = part.dataset.for;
@@ -100,15 +107,11 @@ function typed() {
 async function send(body) {
   const { speaks, base } = mount;
   if (!speaks.token) return auth[way()](body);
-  const answer = await watchedFetch(base + speaks[way()], {
+  const said = await ask(base + speaks[way()], {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
-  }).catch(() => {
-    throw new AuthError(0, {});
   });
-  const said = await answer.json();
-  if (!answer.ok || said.error) throw new AuthError(answer.status, said, answer.headers.get("Retry-After"));
   await takeToken(speaks.token(said));
 }
 
@@ -123,11 +126,10 @@ async function takeToken(accessToken) {
   form.password.focus();
 }
 
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
+async function submit() {
+  const speaks = mount.speaks;
   const empty = [...form.elements].find((input) => input.required && isShown(input) && !input.value);
   if (empty) return complain(words.faults.empty, empty);
-  $("go").disabled = true;
   let refused;
   const done = await attempt(async () => {
     try {
@@ -136,34 +138,40 @@ form.addEventListener("submit", async (event) => {
       refused = error;
       throw error;
     }
-  }, mount.speaks);
-  $("go").disabled = false;
+  }, speaks);
   if (done) {
     form.querySelectorAll("[aria-invalid]").forEach((input) => input.removeAttribute("aria-invalid"));
     if (auth.tokens()) form.reset();
-  } else if (isShown(form.value) && captcha.isSpentBy(mount.speaks.fault(refused.status, refused.body))) {
+  } else if (isShown(form.value) && captcha.isSpentBy(speaks.fault(refused.status, refused.body))) {
     await captcha.renew();
   }
-});
+}
+
+onPress($("go"), submit, { source: form, event: "submit" });
 
 // --- Switches ---
 
 function showState() {
-  const tokens = auth.tokens();
-  const changes = $("door").hidden !== Boolean(tokens);
-  $("door").hidden = Boolean(tokens) || !mount;
-  $("inside").hidden = !tokens;
-  inside.show(tokens);
-  if (changes && words) showForm();
-  if (changes && tokens && document.activeElement === document.body) $("inside-title").focus();
+  const isInside = inside.show(auth.tokens());
+  const changes = $("door").hidden !== isInside;
+  $("door").hidden = isInside || !mount;
+  $("inside").hidden = !isInside;
+  if (changes) showForm();
+  if (changes && isInside && document.activeElement === document.body) $("inside-title").focus();
 }
 
 function showLanguage(language) {
   words = speak(language);
   translateWire(words);
   say();
+  tellElsewhere();
   showForm();
   inside.translate();
+}
+
+function tellElsewhere() {
+  $("elsewhere").hidden = elsewhere.length === 0;
+  $("elsewhere").textContent = words.elsewhere(elsewhere.join(", "));
 }
 
 function offerDialects() {
@@ -181,7 +189,6 @@ function offerDialects() {
   }
 }
 
-const first = firstLanguage();
 for (const input of document.querySelectorAll("[name=language]")) {
   input.checked = input.value === first;
   input.addEventListener("change", () => showLanguage(input.value));
@@ -193,9 +200,10 @@ for (const input of document.querySelectorAll("[name=way]")) {
   });
 }
 $("clear").addEventListener("click", clearWire);
+addEventListener("pageshow", (event) => event.persisted && showState()); // out of the browser's memory
 offerDialects();
-words = speak(first);
-translateWire(words);
+$("reference").hidden = !service?.docs;
+tellElsewhere();
 showState();
 showForm();
 document.body.dataset.ready = "yes";

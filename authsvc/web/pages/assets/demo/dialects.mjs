@@ -58,9 +58,17 @@ export const DIALECTS = {
   },
 };
 
-/** Returns what a token says of itself; the service alone knows whether it is still good. */
+/**
+ * Returns what a token says of itself, or null where it cannot be read; the service alone knows
+ * whether it is still good.
+ */
 export function claimsOf(token) {
-  const part = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-  const bytes = Uint8Array.from(atob(part), (letter) => letter.codePointAt(0));
-  return JSON.parse(new TextDecoder().decode(bytes));
+  try {
+    const part = String(token).split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+    const bytes = Uint8Array.from(atob(part), (letter) => letter.codePointAt(0));
+    const claims = JSON.parse(new TextDecoder().decode(bytes));
+    return claims.iat < claims.exp ? claims : null;
+  } catch {
+    return null;
+  }
 }

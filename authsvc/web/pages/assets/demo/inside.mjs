@@ -1,19 +1,27 @@
 // What is shown to whoever is logged in: the token, its time left, who they are, their sessions.
 import { claimsOf } from "/demo/dialects.mjs";
+import { onPress } from "/demo/press.mjs";
 
 const $ = (id) => document.getElementById(id);
 const TIMES = ["iat", "exp", "nbf"];
 
 export function showInside(page) {
   let shown = null;
+  let ends = 0;
 
+  /** Shows whose token it is; returns whether there is one that can be read. */
   function show(tokens) {
     const claims = tokens && claimsOf(tokens.accessToken);
     const samePerson = shown?.sub === claims?.sub;
     shown = claims;
     if (!samePerson) $("result").replaceChildren();
     for (const button of document.querySelectorAll("[data-native]")) button.hidden = !page.native;
-    if (claims) draw();
+    if (!claims) return false;
+    // By this clock, which may be wrong: `renewAt` is at 95 % of the token's time.
+    const { renewAt, expiresIn } = tokens;
+    ends = renewAt + expiresIn * 50 || claims.exp * 1000;
+    draw();
+    return true;
   }
 
   function translate() {
@@ -34,14 +42,14 @@ export function showInside(page) {
 
   function tick() {
     if (!shown) return;
-    const left = Math.max(0, Math.round(shown.exp - Date.now() / 1000));
+    const left = Math.max(0, Math.round((ends - Date.now()) / 1000));
     const [minutes, seconds] = [Math.floor(left / 60), left % 60].map((n) => String(n).padStart(2, "0"));
     $("left").textContent = left ? `${minutes}:${seconds}` : page.words().over;
     $("bar").value = left / (shown.exp - shown.iat);
   }
 
   async function tellWho() {
-    const user = await page.auth.me();
+    const user = await page.auth.request("GET", "/me");
     const known = ["id", "username", "email", "permission", "createdAt"];
     const list = make("dl");
     list.append(...known.flatMap((name) => [make("dt", name), make("dd", String(user[name] ?? "–"))]));
@@ -50,7 +58,8 @@ export function showInside(page) {
 
   async function listSessions() {
     const list = make("ul");
-    for (const session of await page.auth.sessions()) list.append(sessionItem(session));
+    const { sessions } = await page.auth.request("GET", "/me/sessions");
+    for (const session of sessions) list.append(sessionItem(session));
     tell(list);
   }
 
@@ -62,7 +71,7 @@ export function showInside(page) {
     const end = make("button", page.words().end);
     end.type = "button";
     end.ariaLabel = page.words().endOf(`${browser}, ${began}`);
-    end.addEventListener("click", () =>
+    onPress(end, () =>
       page.attempt(async () => {
         await page.auth.request("DELETE", `/me/sessions/${id}`);
         if (current) await page.auth.keep(null);
@@ -83,17 +92,18 @@ export function showInside(page) {
     if (!page.auth.tokens()?.refreshToken) return page.say(page.words().notRenewable);
     await page.auth.refresh();
     if (page.auth.tokens()) page.say(page.words().renewed);
+    else page.complain(page.words().faults.token);
   }
 
   async function leave() {
     await (page.native ? page.auth.logOut() : page.auth.keep(null));
-    page.say(page.words().loggedOut);
+    page.say(page.native ? page.words().loggedOut : page.words().forgotten);
     $("username").focus();
   }
 
   const actions = { who: tellWho, list: listSessions, refresh: renew, out: leave };
   for (const [id, work] of Object.entries(actions)) {
-    $(id).addEventListener("click", () => page.attempt(work));
+    onPress($(id), () => page.attempt(work));
   }
   setInterval(tick, 1000);
   return { show, translate, claims: claimsOf };

@@ -1,7 +1,9 @@
 // Shows every request and answer as it happens, newest first.
+import { AuthError } from "/demo/authsvc.mjs";
 
 const KEPT = 30;
 const OPEN = 2;
+const PATIENCE_MS = 10_000;
 const TELLING = [
   "content-type", "content-language", "retry-after", "www-authenticate",
   "x-ratelimit-limit", "x-ratelimit-remaining", "x-request-id",
@@ -14,15 +16,27 @@ let words;
 export async function watchedFetch(url, init = {}) {
   const entry = begin(init.method ?? "GET", new URL(url, location.href), init);
   const began = performance.now();
-  let answer;
   try {
-    answer = await fetch(url, init);
+    const answer = await fetch(url, init);
+    finish(entry, answer, await bodyOf(answer.clone()), performance.now() - began);
+    return answer;
   } catch (error) {
     finish(entry, null, String(error), performance.now() - began);
     throw error;
   }
-  finish(entry, answer, await bodyOf(answer.clone()), performance.now() - began);
-  return answer;
+}
+
+/** Asks as `watchedFetch` does, and reads a good answer: `json` or `blob`. Throws AuthError. */
+export async function ask(url, init = {}, form = "json") {
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const answer = await watchedFetch(url, { ...init, signal }).catch(lose);
+  const said = await answer[answer.ok ? form : "json"]().catch(answer.ok ? lose : () => null);
+  if (answer.ok && !said?.error) return said; // the session document may fail with 200
+  throw new AuthError(answer.status, said ?? {}, answer.headers.get("Retry-After"));
+}
+
+function lose(error) {
+  throw new AuthError(0, { detail: String(error) });
 }
 
 /** Puts what is shown already into a language. */

@@ -5,6 +5,8 @@ export const WORDS = {
     tagline: "Sign-up, login and captcha, in several documents over one core.",
     language: "Language",
     document: "Document",
+    reference: "Reference of the documents",
+    elsewhere: (names) => `At another address of this service: ${names}. Open this page there to try it.`,
     base: "Base URL",
     welcome: "Welcome",
     way: "What to do",
@@ -34,6 +36,7 @@ export const WORDS = {
     notRenewable: "This document gives no refresh token: the session ends with the token.",
     logOut: "Log out",
     loggedOut: "You are logged out.",
+    forgotten: "This page has forgotten the token, which stays good until its end: no mounted document can end it.",
     signedUp: "Your account was made. Now log in.",
     ended: "The session was ended.",
     unspoken: "This page speaks none of the documents that are served here.",
@@ -66,6 +69,8 @@ export const WORDS = {
     tagline: "注册、登录与验证码：多份接口文档，同一个内核。",
     language: "语言",
     document: "接口文档",
+    reference: "接口参考",
+    elsewhere: (names) => `以下文档在本服务的另一个地址，请在该地址打开本页试用：${names}。`,
     base: "基础地址",
     welcome: "欢迎",
     way: "操作",
@@ -95,6 +100,7 @@ export const WORDS = {
     notRenewable: "此文档不提供刷新令牌：会话随令牌一同结束。",
     logOut: "退出登录",
     loggedOut: "你已退出登录。",
+    forgotten: "本页已不再保存令牌；令牌在到期前仍然有效，因为已挂载的文档都不能将其注销。",
     signedUp: "账号已创建，请登录。",
     ended: "会话已结束。",
     unspoken: "此处提供的文档，本页均不支持。",
@@ -124,10 +130,12 @@ export const WORDS = {
   },
 };
 
+const KEPT = "authsvc-demo.language";
+
 /** Returns the language to begin with: the one chosen before, or what the browser prefers. */
 export function firstLanguage() {
-  const chosen = localStorage.getItem("authsvc-demo.language");
-  if (chosen in WORDS) return chosen;
+  const chosen = withStorage((storage) => storage.getItem(KEPT));
+  if (Object.hasOwn(WORDS, chosen ?? "")) return chosen;
   const preferred = navigator.languages.find((tag) => /^(en|zh)\b/i.test(tag)) ?? "en";
   return preferred.slice(0, 2).toLowerCase();
 }
@@ -135,7 +143,7 @@ export function firstLanguage() {
 /** Puts every word of the page into the language; returns its words. */
 export function speak(language) {
   const words = WORDS[language];
-  localStorage.setItem("authsvc-demo.language", language);
+  withStorage((storage) => storage.setItem(KEPT, language));
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
   document.title = words.title;
   for (const element of document.querySelectorAll("[data-t]")) {
@@ -145,4 +153,14 @@ export function speak(language) {
     element.ariaLabel = element.title = words[element.dataset.tLabel];
   }
   return words;
+}
+
+/** Does something with what the browser keeps for the page; nothing where that is blocked or full. */
+function withStorage(work) {
+  try {
+    return work(localStorage);
+  } catch (error) {
+    if (error instanceof DOMException) return null;
+    throw error;
+  }
 }
