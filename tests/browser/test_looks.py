@@ -9,19 +9,20 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.people import choose, expect_inside, expect_picture, sign_up
+from tests.browser.people import DIALECTS, choose, expect_inside, expect_picture, sign_up
 from tests.browser.visits import SCREENSHOTS, Visiting
 from tests.support.service import ROOT
 
 PICTURE = ROOT / "docs" / "demo.png"
 PICTURE_MAX_BYTES = 60_000
 COLOURS = 64
+WIDE = {"width": 1280, "height": 900}
 PHONE = {"width": 320, "height": 640}
 LOOKS = [
     (scheme, locale, size)
     for scheme in ("light", "dark")
     for locale in ("en-US", "zh-CN")
-    for size in ({"width": 1280, "height": 900}, PHONE)
+    for size in (WIDE, PHONE)
 ]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -77,7 +78,7 @@ def test_everyone_can_use_the_demo_in_every_state(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_everyone_can_use_the_list_of_documents(
     visiting: Visiting, axe: Path, scheme: str, size: dict[str, int]
 ) -> None:
@@ -86,6 +87,36 @@ def test_everyone_can_use_the_list_of_documents(
     tab = visit.page("/docs")
     assert_open_to_all(tab)
     take(tab, f"docs-{scheme}-{size['width']}")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", WIDE), ("dark", PHONE)], ids=["wide-light", "phone-dark"]
+)
+def test_everyone_can_use_the_reference_in_every_state(
+    visiting: Visiting, axe: Path, dialect: str, scheme: str, size: dict[str, int]
+) -> None:
+    """The viewer's own markup too: no rule is left out."""
+    visit = visiting(color_scheme=scheme, viewport=size, reduced_motion="reduce")
+    visit.context.add_init_script(path=axe)
+    tab = visit.page(f"/docs/{dialect}")
+    operation = tab.locator(".opblock-post").first
+    expect(operation).to_be_visible()
+    assert_open_to_all(tab)
+    operation.locator(".opblock-summary-control").click()
+    expect(operation.locator(".responses-table")).to_be_visible()
+    assert_open_to_all(tab)
+    operation.get_by_role("button", name="Try it out").click()
+    expect(operation.locator("textarea")).to_be_visible()
+    assert_open_to_all(tab)
+    operation.get_by_role("button", name="Execute").click()
+    expect(operation.locator(".live-responses-table")).to_be_visible()
+    assert_open_to_all(tab)
+    take(tab, f"reference-{dialect}-{size['width']}")
+    if tab.locator(".btn.authorize").count():
+        tab.locator(".btn.authorize").first.click()
+        expect(tab.get_by_role("dialog", name="Authorizations")).to_be_visible()
+        assert_open_to_all(tab)
 
 
 def test_the_picture_for_readers_is_drawn_and_kept_where_that_is_set(visiting: Visiting) -> None:
