@@ -3,6 +3,7 @@
 import hmac
 import re
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,8 @@ from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_diale
 from authsvc.web.pages import demo, docs
 
 _LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+WITHOUT_DOCSTRINGS = 2
+"""What -OO makes of `sys.flags.optimize`."""
 
 
 def create_app(settings: Settings) -> Flask:
@@ -104,6 +107,9 @@ def cautions(settings: Settings) -> list[str]:
         f"{PREFIX}CAPTCHA_TEST_VALUE is set: it solves every captcha.": settings.captcha_test_value,
         f"{PREFIX}CAPTCHA_ALPHABET is digits: machines read and guess such captchas more easily.": (
             ALPHABETS[settings.captcha_alphabet] == DIGITS
+        ),
+        "Python runs with -OO: the OpenAPI documents lack what docstrings say.": (
+            sys.flags.optimize >= WITHOUT_DOCSTRINGS
         ),
         f"{PREFIX}GUESS_LIMIT is off: passwords can be guessed freely.": not settings.guess_limit,
         f"{traces.ENDPOINT} is set, but no traces are sent: opentelemetry is not installed.": (

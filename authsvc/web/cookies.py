@@ -20,7 +20,9 @@ REFRESH = "__Host-authsvc-refresh"
 CSRF = "__Host-authsvc-csrf"
 CSRF_HEADER = "X-CSRF-Token"
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The methods that only read; a request of another one needs the header too."""
+
 _EXTENSION = "authsvc-cookies"
 
 
@@ -35,13 +37,18 @@ def install(app: Flask, *, allowed: bool, key: bytes) -> None:
     app.extensions[_EXTENSION] = _Cookies(allowed, key)
 
 
+def are_allowed() -> bool:
+    """Tell whether tokens may be kept in cookies."""
+    return _cookies().allowed
+
+
 def require_allowed() -> None:
     """Do nothing, if tokens may be kept in cookies.
 
     Raises:
         CookiesOff
     """
-    if not _cookies().allowed:
+    if not are_allowed():
         raise CookiesOff
 
 
@@ -63,7 +70,7 @@ def check_page(session_id: str) -> None:
     Raises:
         CsrfRejected
     """
-    if request.method in _SAFE_METHODS:
+    if request.method in SAFE_METHODS:
         return
     expected = _csrf_token(session_id).encode()
     shown = (request.headers.get(CSRF_HEADER, ""), request.cookies.get(CSRF, ""))
@@ -96,7 +103,7 @@ def _set(
 
 
 def _cookie(name: str) -> str | None:
-    return request.cookies.get(name) or None if _cookies().allowed else None
+    return request.cookies.get(name) or None if are_allowed() else None
 
 
 def _csrf_token(session_id: str) -> str:

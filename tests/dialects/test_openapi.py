@@ -309,6 +309,64 @@ def test_nothing_that_makes_documents_is_imported_before_one_is_asked_for() -> N
     assert (run.stdout, run.stderr) == ("False\n", "")
 
 
+def test_without_docstrings_the_documents_are_there_and_the_operator_is_warned(
+    tmp_path: Path,
+) -> None:
+    code = """
+from authsvc import dialects, settings
+from authsvc.app import cautions, create_app
+chosen = settings.load()
+client = create_app(chosen).test_client()
+print({client.get(f"/openapi/{name}.json").status_code for name in dialects.REGISTRY})
+print(*cautions(chosen))
+"""
+    run = subprocess.run(
+        [sys.executable, "-OO", "-c", code],
+        env={"AUTHSVC_DATA": str(tmp_path), "AUTHSVC_LOG_LEVEL": "error"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.stdout.splitlines()[-2:] == [
+        "{200}",
+        "Python runs with -OO: the OpenAPI documents lack what docstrings say.",
+    ], run.stderr
+
+
+def test_cookies_are_a_way_to_prove_who_asks_where_they_are_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Service
+) -> None:
+    monkeypatch.setenv("AUTHSVC_DATA", str(tmp_path))
+    monkeypatch.setenv("AUTHSVC_COOKIES", "on")
+    app = create_app(settings.load())
+    document = app.test_client().get("/openapi/native.json").get_json()
+    with app.app_context():
+        db.engine.dispose()
+    validate(document, cls=OpenAPIV31SpecValidator)
+    ways = {
+        place: operation_at(document, place)["security"]
+        for place in ("GET /me", "DELETE /me", "POST /token/refresh", "POST /introspect")
+    }
+    assert ways == {
+        "GET /me": [{"bearer": []}, {"accessCookie": []}],
+        "DELETE /me": [{"bearer": []}, {"accessCookie": [], "page": []}],
+        "POST /token/refresh": [{}, {"refreshCookie": [], "page": []}],
+        "POST /introspect": [{"client": []}, {}],
+    }
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["accessCookie"]["name"] == "__Host-authsvc-access"
+    assert schemes["page"] == {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-CSRF-Token",
+        "description": "The value of the cookie that scripts can read, "
+        "beside a cookie that they cannot.",
+    }
+    off = document_of(service, "native")
+    assert sorted(off["components"]["securitySchemes"]) == ["bearer", "client"]
+    assert "security" not in operation_at(off, "POST /token/refresh")
+
+
 def test_documents_are_not_counted(limited: Service) -> None:
     client = Client(limited.first)
     answers = [client.get("/openapi/session.json") for _ in range(3)]

@@ -13,6 +13,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from authsvc.core.errors import InvalidToken
+from authsvc.web import cookies
 from authsvc.web.answers import Declared, answers_of
 from authsvc.web.body import JSON, QUERY, Taken, taken_by
 from authsvc.web.client_credentials import client_is_known
@@ -33,6 +34,13 @@ _IMPLIED_METHODS = frozenset({"HEAD", "OPTIONS"})
 _VARIABLE = re.compile(r"<(?:[^<>:]*:)?([^<>]*)>")
 _OF_RATES = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _NUMBERS = frozenset({*_OF_RATES, "Retry-After"})
+_SCHEMES: Mapping[str, Json] = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "client": {"type": "http", "scheme": "basic"},
+    "accessCookie": {"type": "apiKey", "in": "cookie", "name": cookies.ACCESS},
+    "refreshCookie": {"type": "apiKey", "in": "cookie", "name": cookies.REFRESH},
+    "page": {"type": "apiKey", "in": "header", "name": cookies.CSRF_HEADER},
+}
 
 
 def document_of(dialect: Dialect, folder: Path) -> Json:
@@ -102,6 +110,7 @@ class _Builder:
         return document
 
     def _operation(self, place: str, name: str, view: Callable[..., Any]) -> Json:
+        method = place.partition(" ")[0]
         promises, taken = promises_of(view), taken_by(view)
         summary, _, description = (inspect.getdoc(view) or name).partition("\n\n")
         operation: Json = {"operationId": name, "summary": summary.rstrip(".。")}
@@ -111,7 +120,8 @@ class _Builder:
             operation["parameters"] = [{"in": "query", "schema": taken.schema_in_force}]
         elif taken is not None:
             operation["requestBody"] = self._body(place, taken)
-        if security := self._security(promises):
+        if security := self._security(method, promises):
+            self._schemes.update(*security)
             operation["security"] = security
         operation["responses"] = self._responses(place, name, view, promises)
         return operation
@@ -127,14 +137,19 @@ class _Builder:
             content["examples"] = sent
         return {"required": not taken.optional, "content": {taken.place: content}}
 
-    def _security(self, promises: Promises) -> list[Json]:
-        if InvalidToken in promises.facts:
-            self._schemes.add("bearer")
-            return [{"bearer": []}]
+    def _security(self, method: str, promises: Promises) -> list[Json]:
+        """Return the ways to prove who asks; `{}` is to prove it in the body, or nothing."""
         if client_is_known in promises.calls:
-            self._schemes.add("client")
             return [{"client": []}, {}]
-        return []
+        ways: list[Json] = [{"bearer": []}] if InvalidToken in promises.facts else []
+        if not cookies.are_allowed():
+            return ways
+        page: Json = {} if method in cookies.SAFE_METHODS else {"page": []}
+        if cookies.access_token in promises.calls:
+            ways.append({"accessCookie": [], **page})
+        if cookies.refresh_token in promises.calls:
+            ways += [{}, {"refreshCookie": [], **page}]
+        return ways
 
     def _responses(
         self, place: str, name: str, view: Callable[..., Any], promises: Promises
@@ -197,12 +212,8 @@ class _Builder:
             kind = "integer" if name in _NUMBERS else "string"
             header = {"description": self._words[name], "schema": {"type": kind}}
             self._spec.components.header(name, header)
-        schemes = {
-            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-            "client": {"type": "http", "scheme": "basic"},
-        }
         for name in sorted(self._schemes):
-            scheme = schemes[name] | {"description": self._words[name]}
+            scheme = _SCHEMES[name] | {"description": self._words[name]}
             self._spec.components.security_scheme(name, scheme)
 
 
