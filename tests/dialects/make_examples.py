@@ -20,6 +20,7 @@ JSON = ("application/json", "application/problem+json")
 
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 _ID = "s0-6B1tZyO2voxz28fhuJA"
+_PUZZLE = "pow.0OvD7QbCuOqNFEgBb6IVpw"
 SAMPLES: dict[str, Any] = {
     "<int>": 1,
     "<jwt>": _JWT,
@@ -36,6 +37,10 @@ SAMPLES: dict[str, Any] = {
     "<recovery code>": "4kdrw-580se",
     "<png in base64>": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAQAAAAA3bvkkAAAACklEQVR4nGNgAAAAAgABSK+kcQ"
     "AAAABJRU5ErkJggg==",
+    "<puzzle id>": _PUZZLE,
+    "<digest>": "b20e756adc78233b96ea6a8ed8a1c1a1f3f2b7a35f7d5a2f9e6c4f1b0d3e2a17",
+    "<salt>": f"48e50b3ea663624662ba637a?expires=1795242135&id={_PUZZLE}&purpose=signup&",
+    "{mailed}": "UD_3DkSajq1aYKtEj50G5GeJIwTEpAy3m2e0CnazAAY",
     "{captcha}": _ID,
     "{answer}": "A3K9M",
     "{token}": _JWT,

@@ -5,7 +5,8 @@ what is `given` before the request (users, a captcha, a token, and what has gone
 which further settings of the service; the
 `request`, the `answer`, and which users there are `after` it, or are `absent`. In what is sent,
 {captcha}, {answer} and {token} stand for the given ones, as does what the requests given as
-`before` have brought, and {code} for a one-time code of a {secret} among it; in what is expected,
+`before` have brought, {code} for a one-time code of a {secret} among it, and {mailed} for the token
+of the `mail` that a given address got; in what is expected,
 "<…>" stands for a form (see FORMS).
 """
 
@@ -15,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from email import message_from_bytes, policy
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from PIL import Image
 from tests.dialects.pages import port_of
 from tests.dialects.stores import Stores
 from tests.support.client import Answer, Client, encode
-from tests.support.processes import HOST
+from tests.support.processes import HOST, wait_until
 from tests.support.service import Service
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -52,8 +54,12 @@ FORMS = {
     "<uri>": r"otpauth://totp/.+",
     "<recovery code>": r"[0-9a-z]{5}-[0-9a-z]{5}",
     "<png in base64>": r"iVBORw0KGgo[A-Za-z0-9+/]+={0,2}",
+    "<puzzle id>": r"pow\.[\w-]{22}",
+    "<digest>": r"[0-9a-f]{64}",
+    "<salt>": r"[0-9a-f]{24}\?expires=\d+&id=pow\.[\w-]{22}&purpose=signup&",
 }
 PNG, WAV = "<png>", "<wav>"
+SENT_WITHIN = 30.0
 
 _addresses = itertools.count(1)
 
@@ -119,7 +125,7 @@ class Situation:
         raw = self.request.get("raw")
         if isinstance(raw, dict):
             raw = raw["repeat"] * raw["times"]
-        return None if raw is None else str(raw).encode()
+        return None if raw is None else str(self.filled_in(raw)).encode()
 
     def send(self, service: Service) -> Answer:
         """Sends the request; with no limit left, from an address that has used it up.
@@ -195,6 +201,7 @@ def _as_text(value: Any) -> str:
 def prepare(situation: Situation, service: Service, stores: Stores) -> None:
     """Makes the given users, captcha and token."""
     given = situation.given
+    earlier = set(stores.mails())
     for user in given.get("users", []):
         make_user(service, stores, user)
     if "captcha" in given:
@@ -203,6 +210,26 @@ def prepare(situation: Situation, service: Service, stores: Stores) -> None:
         situation.values["token"] = new_token(service, stores, given["token"])
     for step in given.get("before", []):
         take(step, situation, service)
+    if "mail" in given:
+        situation.values["mailed"] = mailed_token(stores, given["mail"], earlier)
+
+
+def mailed_token(stores: Stores, address: str, earlier: set[Path]) -> str:
+    """Waits for a mail to an address, and returns the token in it."""
+
+    def found() -> list[str]:
+        files = set(stores.mails()) - earlier
+        mails = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
+        texts = [mail.get_body(("plain",)) for mail in mails if address in str(mail["To"])]
+        return [
+            token
+            for text in texts
+            if text is not None
+            for token in re.findall(r"\?token=([\w-]+)", text.get_content())
+        ]
+
+    assert wait_until(lambda: bool(found()), SENT_WITHIN), f"no mail to {address}"
+    return found()[0]
 
 
 def take(step: dict[str, Any], situation: Situation, service: Service) -> None:

@@ -88,6 +88,10 @@ class Stores:
             },
         )
 
+    def mails(self) -> Iterator[Path]:
+        """Yields the mails that the services have written; one may send what another was asked."""
+        return self.folder.glob("*/data/mail/*.eml")
+
     def answer_of(self, captcha_id: str) -> str:
         """Returns the answer of a live captcha."""
         record, _ = self.captchas.look(captcha_id)
