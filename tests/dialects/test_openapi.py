@@ -320,9 +320,10 @@ client = create_app(chosen).test_client()
 print({client.get(f"/openapi/{name}.json").status_code for name in dialects.REGISTRY})
 print(*cautions(chosen))
 """
+    mounts = ", ".join(f"{name}=/{name}" for name in dialects.REGISTRY)
     run = subprocess.run(
         [sys.executable, "-OO", "-c", code],
-        env={"AUTHSVC_DATA": str(tmp_path), "AUTHSVC_LOG_LEVEL": "error"},
+        env={"AUTHSVC_DATA": str(tmp_path), "AUTHSVC_MOUNTS": mounts},
         capture_output=True,
         text=True,
         timeout=120,

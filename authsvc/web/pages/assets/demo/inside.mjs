@@ -19,7 +19,7 @@ export function showInside(page) {
     if (!claims) return false;
     // By this clock, which may be wrong: `renewAt` is at 95 % of the token's time.
     const { renewAt, expiresIn } = tokens;
-    ends = renewAt + expiresIn * 50 || claims.exp * 1000;
+    ends = Number(renewAt) + expiresIn * 50 || claims.exp * 1000;
     draw();
     return true;
   }
