@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.people import DIALECTS, choose, expect_inside, expect_picture, sign_up
 from tests.browser.visits import SCREENSHOTS, Visiting
-from tests.support.service import ROOT
+from tests.support.service import ROOT, Service
 
 PICTURE = ROOT / "docs" / "demo.png"
 PICTURE_MAX_BYTES = 60_000
@@ -89,17 +89,8 @@ def test_everyone_can_use_the_list_of_documents(
     take(tab, f"docs-{scheme}-{size['width']}")
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize(
-    ("scheme", "size"), [("light", WIDE), ("dark", PHONE)], ids=["wide-light", "phone-dark"]
-)
-def test_everyone_can_use_the_reference_in_every_state(
-    visiting: Visiting, axe: Path, dialect: str, scheme: str, size: dict[str, int]
-) -> None:
-    """The viewer's own markup too: no rule is left out."""
-    visit = visiting(color_scheme=scheme, viewport=size, reduced_motion="reduce")
-    visit.context.add_init_script(path=axe)
-    tab = visit.page(f"/docs/{dialect}")
+def assert_reference_open_to_all(tab: Page, name: str) -> None:
+    """Hold a reference, the viewer's own markup too, to every rule, in every state."""
     operation = tab.locator(".opblock-post").first
     expect(operation).to_be_visible()
     assert_open_to_all(tab)
@@ -112,11 +103,38 @@ def test_everyone_can_use_the_reference_in_every_state(
     operation.get_by_role("button", name="Execute").click()
     expect(operation.locator(".live-responses-table")).to_be_visible()
     assert_open_to_all(tab)
-    take(tab, f"reference-{dialect}-{size['width']}")
+    take(tab, name)
     if tab.locator(".btn.authorize").count():
         tab.locator(".btn.authorize").first.click()
         expect(tab.get_by_role("dialog", name="Authorizations")).to_be_visible()
         assert_open_to_all(tab)
+
+
+REFERENCE_LOOKS = pytest.mark.parametrize(
+    ("scheme", "size"), [("light", WIDE), ("dark", PHONE)], ids=["wide-light", "phone-dark"]
+)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@REFERENCE_LOOKS
+def test_everyone_can_use_the_reference_in_every_state(
+    visiting: Visiting, axe: Path, dialect: str, scheme: str, size: dict[str, int]
+) -> None:
+    visit = visiting(color_scheme=scheme, viewport=size, reduced_motion="reduce")
+    visit.context.add_init_script(path=axe)
+    tab = visit.page(f"/docs/{dialect}")
+    assert_reference_open_to_all(tab, f"reference-{dialect}-{size['width']}")
+
+
+@REFERENCE_LOOKS
+def test_everyone_can_use_the_reference_of_a_service_with_one_document(
+    visiting: Visiting, axe: Path, ruoyi_alone: Service, scheme: str, size: dict[str, int]
+) -> None:
+    visit = visiting(ruoyi_alone.first, color_scheme=scheme, viewport=size)
+    visit.context.add_init_script(path=axe)
+    assert_open_to_all(visit.page("/docs"))
+    tab = visit.page("/docs/ruoyi")
+    assert_reference_open_to_all(tab, f"reference-ruoyi-{size['width']}")
 
 
 def test_the_picture_for_readers_is_drawn_and_kept_where_that_is_set(visiting: Visiting) -> None:

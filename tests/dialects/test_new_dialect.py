@@ -284,7 +284,7 @@ def test_the_pages_of_the_service_show_it(service: Service) -> None:
     assert '<a href="/docs/doors">' in client.get("/docs").text
     assert client.get("/docs/doors").status == 200
     mounts = client.get("/demo/mounts.json").json()["mounts"]
-    assert {"dialect": "doors", "prefix": "/doors", "port": None} in mounts
+    assert {"dialect": "doors", "url": "/doors"} in mounts
 
 
 def test_it_is_counted_and_logged_by_its_name(service: Service, name: str) -> None:
