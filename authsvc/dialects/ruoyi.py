@@ -218,8 +218,12 @@ def redeem_captcha(body: dict[str, str], purpose: str) -> None:
         captchas.redeem(body["uuid"], body["code"], purpose, client_network())
 
 
+def has_length(username: str) -> bool:
+    return len(username.strip()) in USERNAME_LENGTHS  # spaces around a name are not kept
+
+
 def check_credentials(username: str, password: str) -> None:
-    if len(username) not in USERNAME_LENGTHS or len(password) not in PASSWORD_LENGTHS:
+    if not has_length(username) or len(password) not in PASSWORD_LENGTHS:
         raise InvalidCredentials
 
 
@@ -228,7 +232,7 @@ def check_new_user(username: str, password: str) -> None:
         raise UsernameMissing
     if not password:
         raise PasswordMissing
-    if len(username) not in USERNAME_LENGTHS:
+    if not has_length(username):
         raise UsernameLength
     if len(password) not in PASSWORD_LENGTHS:
         raise InvalidPassword(shortest_password())

@@ -322,6 +322,24 @@ def test_what_the_frontend_cannot_type_is_wrong_here_and_right_elsewhere(
     assert client.post("/api/login", body).status == 200
 
 
+@pytest.mark.parametrize("spelling", ["z ", "  z", "　z　", "   "])
+def test_spaces_around_a_name_make_it_no_longer(
+    spelling: str, frontend: Frontend, stores: Stores
+) -> None:
+    count = stores.sql("SELECT COUNT(*) FROM users")
+    told = said(frontend.register(spelling))
+    assert told == (500, "账户长度必须在2到20个字符之间")
+    assert said(frontend.log_in(spelling)) == REFUSED
+    assert stores.sql("SELECT COUNT(*) FROM users") == count
+
+
+def test_spaces_around_a_name_are_not_kept(frontend: Frontend, stores: Stores) -> None:
+    name = fresh_name()
+    assert said(frontend.register(f" {name} ")) == DONE
+    assert said(frontend.log_in(name)) == said(frontend.log_in(f"{name}  ")) == DONE
+    assert stores.sql("SELECT COUNT(*) FROM users WHERE username = ?", name) == [(1,)]
+
+
 def test_what_the_frontend_cannot_type_is_no_guess(service_with: Callable[..., Service]) -> None:
     frontend = Frontend(service_with(GUARDED))
     name = fresh_name()
