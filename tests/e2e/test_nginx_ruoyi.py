@@ -126,7 +126,14 @@ def test_an_unreadable_request_is_a_200_in_the_services_words(nginx: Nginx) -> N
             b"GET /prod-api/a HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 40_000 + b"\r\n\r\n",
             "请求参数错误",
         ),
+        (b"GET /prod-api/captchaImage HTTP/2.0\r\nHost: a\r\n\r\n", "请求参数错误"),
         (b"X /prod-api/captchaImage HTTP/1.1\r\nHost: a\r\n\r\n", "请求方式不支持"),
+        (b"TRACE /prod-api/captchaImage HTTP/1.1\r\nHost: a\r\n\r\n", "请求方式不支持"),
+        (b"CONNECT /prod-api/login HTTP/1.1\r\nHost: a\r\n\r\n", "请求方式不支持"),
+        (
+            b"POST /prod-api/login HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "请求方式不支持",
+        ),
     ):
         with socket.create_connection((HOST, nginx.ports[0]), timeout=15) as connection:
             connection.sendall(unreadable)
