@@ -179,7 +179,7 @@ class Sessions:
         )
         lifetime, longest = self._policy.lifetimes(renewable=renewable, sliding=sliding)
         if sliding:
-            tokens = self._issue(user, session.id, None, longest, longest)
+            tokens = self._issue(user, session.id, None, longest, sliding=True)
         else:
             tokens = self._issue(user, session.id, 0 if renewable else None, lifetime)
         self._store.open(session, lifetime, longest, sliding=sliding)
@@ -365,10 +365,11 @@ class Sessions:
         session_id: str,
         generation: int | None,
         left: int,
-        longest: int | None = None,
+        *,
+        sliding: bool = False,
     ) -> Tokens:
         now = int(self._clock())
-        lifetime = min(longest or self._policy.token_lifetime, left)
+        lifetime = left if sliding else min(self._policy.token_lifetime, left)
         token_id = secrets.token_urlsafe(16)
         return Tokens(
             session_id=session_id,
