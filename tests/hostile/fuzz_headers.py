@@ -13,7 +13,7 @@ with instrumented():  # type: ignore[attr-defined]
     from flask.ctx import RequestContext
 
     from authsvc.core.errors import CsrfRejected, InvalidToken
-    from authsvc.web import client_credentials, cookies
+    from authsvc.web import bearer, client_credentials, cookies
     from authsvc.web.bearer import bearer_token
     from authsvc.web.client import LANGUAGES, UNIX_SOCKET, TrustedProxies, language
     from authsvc.web.mounts import MountError, MountTable, parse
@@ -49,8 +49,10 @@ def proof(data: bytes) -> None:
         cookies.refresh_token()
         with suppress(CsrfRejected):
             cookies.check_page("session")
-        with suppress(InvalidToken):
-            bearer_token()
+        for bare in (False, True):
+            bearer.install(app, bare=bare)
+            with suppress(InvalidToken):
+                bearer_token()
 
 
 def mounts(data: bytes) -> None:
@@ -79,6 +81,7 @@ SEEDS = [
     b"\1zh-CN;q=0.x, *;q=nan",
     b"\1en;q=1e400, zh_TW;q=-1",
     b"\2Bearer a.b.c\n__Host-authsvc-access=x; __Host-authsvc-csrf=\xff\n\xff",
+    b"\2a.b.c",
     b"\2Basic dGVzdGVyOnNlY3JldA==",
     b"\2Basic \xb2",
     b'\2Digest username="x", nonce=',
