@@ -96,14 +96,10 @@ class Captchas:
         self._policy = policy
         self._count = (events or Uncounted()).captcha
 
-    @property
-    def required(self) -> bool:
-        """Whether a sign-up that has a place for a captcha asks for one."""
-        return self._policy.required
-
     def is_required(self, purpose: str) -> bool:
         """Tell whether an operation asks for the captcha of a purpose that it has a place for."""
-        return self._policy.required_to_log_in if purpose == LOG_IN else self.required
+        policy = self._policy
+        return policy.required_to_log_in if purpose == LOG_IN else policy.required
 
     def issue(self, purpose: str, client: str, *others: str) -> str:
         """Make a captcha with a random answer, for one client.
@@ -121,14 +117,18 @@ class Captchas:
             Overloaded: all clients together do.
             CaptchasUnavailable
         """
-        captcha_id = secrets.token_urlsafe(_ID_BYTES)
-        symbols, length = self._policy.alphabet, secrets.choice(LENGTHS)
-        answer = "".join(secrets.choice(symbols) for _ in range(length))
-        policy = self._policy
-        record = f"{','.join((purpose, *others))}:{answer}"
-        self._store.put(captcha_id, record, client, policy.lifetime, policy.most_live)
-        self._count("issued")
+        captcha_id, _ = self._issue((purpose, *others), client)
         return captcha_id
+
+    def issue_with_image(self, purpose: str, client: str, *others: str) -> tuple[str, bytes]:
+        """Do as `issue` does, and return the PNG too, which is not kept: it is seen here.
+
+        Raises:
+            TooManyCaptchas, CaptchasUnavailable
+            Overloaded: as `issue`, or too many pictures are being drawn.
+        """
+        captcha_id, record = self._issue((purpose, *others), client)
+        return captcha_id, self._paint(captcha_id, record)
 
     def image(self, captcha_id: str) -> bytes:
         """Return the PNG of a live captcha: the same one every time.
@@ -140,10 +140,8 @@ class Captchas:
         """
         record, image = self._look(captcha_id)
         if image is None:
-            _, _, answer = record.partition(":")
-            image = self._painter.paint(answer, self._derive("image", captcha_id, record))
+            image = self._paint(captcha_id, record)
             self._store.keep_image(captcha_id, image)
-            self._count("seen")
         return image
 
     def audio(self, captcha_id: str, language: str) -> bytes:
@@ -201,6 +199,21 @@ class Captchas:
             self._count("failed")
             raise
         self._count("solved")
+
+    def _issue(self, purposes: tuple[str, ...], client: str) -> tuple[str, str]:
+        captcha_id, policy = secrets.token_urlsafe(_ID_BYTES), self._policy
+        length = secrets.choice(LENGTHS)
+        answer = "".join(secrets.choice(policy.alphabet) for _ in range(length))
+        record = f"{','.join(purposes)}:{answer}"
+        self._store.put(captcha_id, record, client, policy.lifetime, policy.most_live)
+        self._count("issued")
+        return captcha_id, record
+
+    def _paint(self, captcha_id: str, record: str) -> bytes:
+        _, _, answer = record.partition(":")
+        image = self._painter.paint(answer, self._derive("image", captcha_id, record))
+        self._count("seen")
+        return image
 
     def _redeem_answer(self, captcha_id: str, given: bytes, purpose: str, client: str) -> None:
         record = self._store.take(captcha_id, client) if _ID.fullmatch(captcha_id) else None

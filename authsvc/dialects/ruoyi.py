@@ -22,7 +22,6 @@ from authsvc.core.errors import (
     TooManyAttempts,
     TooManyCaptchas,
     Unavailable,
-    UnknownCaptcha,
     UserDisabled,
     UsernameTaken,
     WeakPassword,
@@ -153,7 +152,6 @@ ADMINISTRATOR: Rights = {"roles": ["admin"], "permissions": ["*:*:*"]}
 ERRORS = ErrorTable(
     {
         CaptchaExpired: (200, 500, "验证码已失效"),
-        UnknownCaptcha: (200, 500, "验证码已失效"),
         CaptchaRejected: (200, 500, "验证码错误"),
         InvalidCaptchaAnswer: (200, 500, "验证码错误"),
         InvalidCredentials: (200, 500, "用户不存在/密码错误"),
@@ -244,8 +242,8 @@ def captcha_image() -> CaptchaOn | CaptchaOff:
     """验证码：登录与注册共用。"""
     if not captchas.is_required(LOG_IN):
         return {"code": 200, "msg": DONE, "captchaEnabled": False}
-    uuid = captchas.issue(LOG_IN, client_network(), SIGN_UP)
-    img = b64encode(captchas.image(uuid)).decode()
+    uuid, image = captchas.issue_with_image(LOG_IN, client_network(), SIGN_UP)
+    img = b64encode(image).decode()
     return {"code": 200, "msg": DONE, "captchaEnabled": True, "uuid": uuid, "img": img}
 
 

@@ -123,7 +123,7 @@ def sign_up() -> Session:
     """用户注册。"""
     body = read()
     new_user = accounts.new_user(body["username"], body["password"], body["email"])
-    if captchas.required:
+    if captchas.is_required(SIGN_UP):
         captchas.redeem(body["captchaId"], body["value"], SIGN_UP, client_network())
     _, token = accounts.sign_up(new_user, client())
     return {"message": "User signup successfully", "session_token": token}

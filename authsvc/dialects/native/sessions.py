@@ -182,7 +182,7 @@ def sign_up() -> tuple[Annotated[Response, LoggedIn], Literal[201]]:
     new_user = accounts.new_user(body["username"], body["password"], body["email"], strict=True)
     if body["cookies"]:
         cookies.require_allowed()
-    if captchas.required:
+    if captchas.is_required(SIGN_UP):
         captchas.redeem(body["captchaId"], body["value"], SIGN_UP, client_network())
     user, tokens = accounts.sign_up_renewably(new_user, client())
     return granted(tokens, in_cookies=body["cookies"], user=user_shape(user)), 201

@@ -12,6 +12,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
 from werkzeug.routing import Rule
 
+from authsvc.core.captchas import SIGN_UP
 from authsvc.core.errors import InvalidToken
 from authsvc.web import cookies
 from authsvc.web.answers import Declared, answers_of
@@ -55,7 +56,7 @@ def document_of(dialect: Dialect, folder: Path) -> Json:
 
 def examples_of(dialect: Dialect, folder: Path) -> Examples:
     """Return a dialect's examples; of its edition without a captcha where there is one in force."""
-    editions = [dialect.name] if captchas.required else [dialect.name + WITHOUT_CAPTCHA]
+    editions = [dialect.name] if captchas.is_required(SIGN_UP) else [dialect.name + WITHOUT_CAPTCHA]
     for edition in [*editions, dialect.name]:
         file = folder / f"{edition}.json"
         if file.is_file():
