@@ -12,7 +12,10 @@ from tests.support.client import Client
 from tests.support.nginx import Nginx
 from tests.support.processes import HOST
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n"
+    b"Connection: close\r\n\r\n{}"
+)
 MAX_FAILS = 3
 LONGEST = 5.0
 """Seconds: the two of nginx's proxy_connect_timeout, with some to spare."""
@@ -47,6 +50,8 @@ class Upstream:
                     self.requests += 1
                     if self._answers:
                         connection.sendall(ANSWER)
+                        connection.shutdown(socket.SHUT_WR)
+                        connection.recv(65_536)  # What is closed unread resets the answer, too.
 
 
 @contextmanager
