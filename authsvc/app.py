@@ -3,24 +3,23 @@
 import hmac
 import re
 import socket
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask
 
-from authsvc import dialects
-from authsvc.core.accounts import Accounts, Policy
+from authsvc import dialects, options
+from authsvc.core.accounts import Accounts
 from authsvc.core.administration import Administration
-from authsvc.core.captchas import ALPHABETS, DIGITS, CaptchaPolicy, Captchas
-from authsvc.core.guessing import Guard, GuessPolicy
+from authsvc.core.captchas import Captchas
+from authsvc.core.guessing import Guard
 from authsvc.core.password_strength import Passwords
 from authsvc.core.passwords import PasswordRule
 from authsvc.core.profile import Profile
-from authsvc.core.recovery import Recovery, RecoveryPolicy
+from authsvc.core.recovery import Recovery
 from authsvc.core.second_factor import SecondFactor
-from authsvc.core.sessions import SessionPolicy, Sessions
+from authsvc.core.sessions import Sessions
 from authsvc.dialects import session
 from authsvc.infra import connections, database, health, pools, redis, runtime, traces, undo
 from authsvc.infra.audit import SqlAuditLog
@@ -28,7 +27,6 @@ from authsvc.infra.captcha_audio import ClipSpeaker
 from authsvc.infra.captcha_image import PillowPainter
 from authsvc.infra.captcha_store import RedisCaptchaStore
 from authsvc.infra.common_passwords import CommonPasswordTable
-from authsvc.infra.connections import PoolOptions
 from authsvc.infra.embedded import EmbeddedRedis
 from authsvc.infra.guesses import RedisGuesses
 from authsvc.infra.hashing import Argon2Hasher, HashSlots
@@ -48,7 +46,7 @@ from authsvc.infra.signing_keys import SigningKeys
 from authsvc.infra.traces import Tracing
 from authsvc.infra.users import SqlUsers
 from authsvc.infra.vault import Vault
-from authsvc.settings import ANY, DOCUMENT, LOCAL_ORIGINS, PREFIX, STRICT, Settings, SettingsError
+from authsvc.settings import ANY, DOCUMENT, LOCAL_ORIGINS, PREFIX, Settings, SettingsError
 from authsvc.web import (
     admission,
     bearer,
@@ -68,8 +66,6 @@ from authsvc.web.mounts import MountedFlask, MountError, MountTable, mount_diale
 from authsvc.web.pages import demo, docs
 
 _LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
-WITHOUT_DOCSTRINGS = 2
-"""What -OO makes of `sys.flags.optimize`."""
 
 
 def create_app(settings: Settings) -> Flask:
@@ -93,46 +89,6 @@ def create_app(settings: Settings) -> Flask:
     _show_pages(app, settings)
     _allow_origins(app, settings)
     return app
-
-
-def cautions(settings: Settings) -> list[str]:
-    """Return what an operator should know about these settings, a sentence each."""
-    unguarded = [
-        str(mount)
-        for mount in settings.mounts
-        if _signs_up_unguarded(dialects.REGISTRY[mount.dialect], settings)
-    ]
-    without_mail = any(mount.dialect == "native" for mount in settings.mounts)
-    anywhere = {
-        f"{PREFIX}CAPTCHA_TEST_VALUE is set: it solves every captcha.": settings.captcha_test_value,
-        f"{PREFIX}CAPTCHA_ALPHABET is digits: machines read and guess such captchas more easily.": (
-            ALPHABETS[settings.captcha_alphabet] == DIGITS
-        ),
-        "Python runs with -OO: the OpenAPI documents lack what docstrings say.": (
-            sys.flags.optimize >= WITHOUT_DOCSTRINGS
-        ),
-        f"{PREFIX}GUESS_LIMIT is off: passwords can be guessed freely.": not settings.guess_limit,
-        f"{traces.ENDPOINT} is set, but no traces are sent: opentelemetry is not installed.": (
-            traces.is_wanted() and not traces.is_installed()
-        ),
-    }
-    in_production = {
-        f"anyone signs up without a captcha through {', '.join(unguarded)}.": unguarded,
-        f"no mail is sent: {PREFIX}SMTP_URL is not set.": without_mail and not settings.sends_mail,
-        f"{PREFIX}PUBLIC_URL is not https: who sees the traffic can use the links in mails.": (
-            (settings.public_url or "").startswith("http:")
-        ),
-        f"{PREFIX}RATELIMIT_ENABLED is off: anyone may ask as often as they like.": (
-            not settings.ratelimit_enabled
-        ),
-    }
-    told = anywhere | (in_production if settings.in_production else {})
-    return [sentence for sentence, holds in told.items() if holds]
-
-
-def _signs_up_unguarded(dialect: Dialect, settings: Settings) -> bool:
-    is_open = dialect.sign_up_setting is None or getattr(settings, dialect.sign_up_setting)
-    return is_open and not (dialect.sign_up_captcha and getattr(settings, dialect.captcha_setting))
 
 
 def _mount(app: MountedFlask, settings: Settings) -> None:
@@ -165,13 +121,13 @@ def _join(app: Flask, settings: Settings) -> None:
     data = settings.data.resolve()
     secret = settings.jwt_secret or runtime.signing_key(data)
     database_url = settings.database_url or runtime.sqlite_url(data)
-    database.install(app, database_url, _pool(settings))
+    database.install(app, database_url, options.database_pool(settings))
     undo.install(app, database_url, lambda: runtime.undo_folder(data))
-    client = redis.connect(settings.redis_url or EmbeddedRedis(data).url, _redis_options(settings))
+    client = redis.connect(settings.redis_url or EmbeddedRedis(data).url, options.redis(settings))
     redis.install(app, client)
     limits.install(
         app,
-        _rates(settings),
+        options.rates(settings),
         enabled=settings.ratelimit_enabled,
         counters=RedisRateCounters(client),
     )
@@ -201,13 +157,13 @@ def _use_cases(
     hasher: Argon2Hasher,
 ) -> UseCases:
     users, audit, vault = SqlUsers(), SqlAuditLog(), Vault(secret)
-    session_policy = _session_policy(settings)
+    session_policy = options.sessions(settings)
     keys = SigningKeys(
         vault, settings.jwt_algorithm, time.time, token_lifetime=session_policy.longest_token
     )
     tokens = JwtIssuer(app, secret, settings.jwt_issuer, time.time, keys)
     key = _derive(secret, b"refresh tokens")
-    store, policy = RedisSessions(client), _policy(settings)
+    store, policy = RedisSessions(client), options.accounts(settings)
     sessions = Sessions(store, tokens, users, audit, time.time, key, session_policy, metrics)
     rule = PasswordRule(settings.password_min_length, CommonPasswordTable())
     guard = _guard(settings, client)
@@ -222,7 +178,7 @@ def _use_cases(
         rule,
         sessions,
         time.time,
-        RecoveryPolicy(settings.sends_mail, settings.mail_token_lifetime),
+        options.recovery(settings),
     )
     return UseCases(
         accounts=accounts,
@@ -239,35 +195,8 @@ def _use_cases(
     )
 
 
-def _policy(settings: Settings) -> Policy:
-    return Policy(
-        admin_permission=settings.admin_permission,
-        strict_passwords=settings.password_policy == STRICT,
-        sends_mail=settings.sends_mail,
-        sign_up_open=settings.ruoyi_registration,
-    )
-
-
-def _session_policy(settings: Settings) -> SessionPolicy:
-    return SessionPolicy(
-        token_lifetime=settings.token_lifetime,
-        refresh_lifetime=settings.refresh_lifetime,
-        longest=settings.session_lifetime,
-        grace=settings.refresh_grace,
-        idle=settings.sliding_idle,
-        longest_sliding=settings.sliding_lifetime,
-    )
-
-
 def _guard(settings: Settings, client: redis.RedisClient) -> Guard:
-    policy = GuessPolicy(
-        pair=settings.guess_pair,
-        address=settings.guess_address,
-        name=settings.guess_name,
-        window=settings.guess_window,
-        longest_wait=settings.guess_longest_wait,
-    )
-    return Guard(RedisGuesses(client, policy) if settings.guess_limit else None)
+    return Guard(RedisGuesses(client, options.guesses(settings)) if settings.guess_limit else None)
 
 
 def _postman(app: Flask, settings: Settings, cases: UseCases, outbox: SqlOutbox) -> Postman:
@@ -336,14 +265,7 @@ def _captchas(
         proof_of_work=work if settings.captcha_pow else None,
         clock=time.time,
         key=_derive(secret, b"captcha"),
-        policy=CaptchaPolicy(
-            lifetime=settings.captcha_lifetime,
-            alphabet=ALPHABETS[settings.captcha_alphabet],
-            most_live=settings.captcha_max_live,
-            required=settings.signup_captcha,
-            required_to_log_in=settings.ruoyi_captcha,
-            test_value=settings.captcha_test_value,
-        ),
+        policy=options.captchas(settings),
         events=metrics,
     )
 
@@ -360,39 +282,6 @@ def _hasher(settings: Settings, metrics: Metrics) -> Argon2Hasher:
         parallelism=settings.argon2_parallelism,
         places=settings.hash_queue,
         observer=metrics,
-    )
-
-
-def _pool(settings: Settings) -> PoolOptions:
-    return PoolOptions(
-        size=settings.database_pool_size,
-        overflow=settings.database_pool_overflow,
-        wait=settings.database_pool_wait,
-        recycle=settings.database_pool_recycle,
-        connect_timeout=settings.database_connect_timeout,
-        read_timeout=settings.database_read_timeout,
-        write_timeout=settings.database_write_timeout,
-    )
-
-
-def _redis_options(settings: Settings) -> redis.RedisOptions:
-    return redis.RedisOptions(
-        pool_size=settings.redis_pool_size,
-        connect_timeout=settings.redis_connect_timeout,
-        timeout=settings.redis_timeout,
-    )
-
-
-def _rates(settings: Settings) -> limits.Rates:
-    return limits.Rates(
-        login_pair=settings.ratelimit_login_pair,
-        login=settings.ratelimit_login,
-        signup=settings.ratelimit_signup,
-        captcha=settings.ratelimit_captcha,
-        captcha_audio=settings.ratelimit_captcha_audio,
-        refresh=settings.ratelimit_refresh,
-        password=settings.ratelimit_password,
-        mail=settings.ratelimit_mail,
     )
 
 

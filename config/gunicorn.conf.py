@@ -12,8 +12,8 @@ import socket
 import sys
 from pathlib import Path
 
-from authsvc.app import cautions
 from authsvc.boot import fail, settings_or_exit
+from authsvc.cautions import cautions
 from authsvc.infra import metric_files
 from authsvc.infra.embedded import EmbeddedRedis, EmbeddedRedisError
 from authsvc.infra.server_log import ServerLogger

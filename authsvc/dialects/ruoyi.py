@@ -324,4 +324,5 @@ DIALECT = Dialect(
     sign_up_captcha=True,
     captcha_setting="ruoyi_captcha",
     sign_up_setting="ruoyi_registration",
+    longest_password=PASSWORD_LENGTHS[-1],
 )

@@ -76,6 +76,7 @@ class Dialect:
         sign_up_captcha: whether its sign-up has a place for a captcha.
         captcha_setting: the setting that asks for that captcha.
         sign_up_setting: the setting that opens its sign-up; None where that is always open.
+        longest_password: in characters, the longest that its frontend sends; None for any.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Dialect:
     sign_up_captcha: bool = False
     captcha_setting: str = "signup_captcha"
     sign_up_setting: str | None = None
+    longest_password: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -314,7 +314,8 @@ def test_without_docstrings_the_documents_are_there_and_the_operator_is_warned(
 ) -> None:
     code = """
 from authsvc import dialects, settings
-from authsvc.app import cautions, create_app
+from authsvc.app import create_app
+from authsvc.cautions import cautions
 chosen = settings.load()
 client = create_app(chosen).test_client()
 print({client.get(f"/openapi/{name}.json").status_code for name in dialects.REGISTRY})

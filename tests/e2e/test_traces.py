@@ -13,8 +13,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from authsvc import app as composition
 from authsvc import settings
+from authsvc.app import create_app
+from authsvc.cautions import cautions
 from authsvc.infra import traces
 from tests.e2e.frontends import FAST
 from tests.infra.databases import migrated
@@ -189,6 +190,6 @@ def test_production_without_the_extra_is_told_so_and_runs(
     monkeypatch.setattr(traces, "_PACKAGES", ("opentelemetry_missing.sdk",))
     chosen = settings.load()
     sentence = f"{traces.ENDPOINT} is set, but no traces are sent: opentelemetry is not installed."
-    assert sentence in composition.cautions(chosen)
-    answer = composition.create_app(chosen).test_client().get("/version")
+    assert sentence in cautions(chosen)
+    answer = create_app(chosen).test_client().get("/version")
     assert answer.status_code == 200

@@ -3,7 +3,7 @@
 import pytest
 
 from authsvc import settings
-from authsvc.app import cautions
+from authsvc.cautions import cautions
 
 PRODUCTION = {
     "ENV": "production",
@@ -56,6 +56,11 @@ def test_a_careful_production_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -
             "AUTHSVC_RATELIMIT_ENABLED is off: anyone may ask as often as they like.",
         ),
         (
+            {"MOUNTS": RUOYI, "PASSWORD_MIN_LENGTH": "21"},
+            "AUTHSVC_PASSWORD_MIN_LENGTH is more than the frontend of ruoyi=/r lets anyone type:"
+            " nobody can sign up there.",
+        ),
+        (
             {"GUESS_LIMIT": "off"},
             "AUTHSVC_GUESS_LIMIT is off: passwords can be guessed freely.",
         ),
@@ -72,10 +77,11 @@ def test_what_deserves_caution_is_said_in_one_sentence(
     [
         {"RUOYI_CAPTCHA": "off"},
         {"RUOYI_REGISTRATION": "on"},
+        {"PASSWORD_MIN_LENGTH": "20"},
     ],
-    ids=["closed without captcha", "open with captcha"],
+    ids=["closed without captcha", "open with captcha", "passwords of one length"],
 )
-def test_a_sign_up_that_is_closed_or_has_a_captcha_of_its_own_is_not_named(
+def test_a_sign_up_that_is_closed_or_has_rules_of_its_own_is_not_named(
     monkeypatch: pytest.MonkeyPatch, chosen: dict[str, str]
 ) -> None:
     assert told(monkeypatch, MOUNTS=RUOYI, **chosen) == []
