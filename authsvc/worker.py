@@ -2,6 +2,8 @@
 
 - A new connection is left to the worker that has the fewest: workers share one listening
   socket, and whoever wakes up first would take them all, for as long as they are kept alive.
+- Connections that were taken while others could not are parted with, each after an answer, once
+  another worker has far fewer.
 - A connection takes a thread only once it sends something, and a request must have been sent
   within `REQUEST_SECONDS`.
 - A worker that stops accepts what waits to be accepted, and answers it.
@@ -16,6 +18,7 @@ import os
 import signal
 import socket
 import struct
+import threading
 import time
 from functools import partial
 from selectors import EVENT_READ
@@ -35,6 +38,10 @@ REST_SECONDS = 0.005
 """How long a new connection is left to the others."""
 AHEAD = 1
 """How many connections more than another a worker may have, and still take the next."""
+FAR_AHEAD = 2
+"""How many connections more than twice another's a worker may keep."""
+COUNT_SECONDS = 1.0
+"""How often a worker looks whether it has so many."""
 FORK_SECONDS = 0.5
 """After four times the number of workers, one is forked in so many seconds."""
 
@@ -134,6 +141,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """
         super().__init__(*arguments, **options)
         self._resting_until = 0.0
+        self._surplus, self._counted_until = threading.Semaphore(0), 0.0
         self._pace.keep(4 * self.cfg.workers)
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
 
@@ -179,16 +187,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.close(graceful=True)
         return result
 
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Answer a request; a client too many is told to connect anew for its next one."""
+        if self._surplus.acquire(blocking=False):
+            req.force_close()
+        return super().handle_request(req, conn)
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Do what there is to do, and tell the others how many connections there are now."""
         rest = self._resting_until - time.monotonic()
         super().wait_for_and_dispatch_events(min(timeout, rest) if rest > 0 else timeout)
         if self.alive:
             self._board.write(self.age, self.nr_conns)
+            self._count_surplus()
 
     def _is_ahead(self) -> bool:
         least = self._board.least()
         return least is not None and self.nr_conns > least + AHEAD
+
+    def _count_surplus(self) -> None:
+        """Decide how many clients to part with: half of the lead, where it is a great one."""
+        now = time.monotonic()
+        if now < self._counted_until:
+            return
+        self._counted_until = now + COUNT_SECONDS
+        least = self._board.least() or 0
+        is_far_ahead = self.nr_conns > 2 * least + FAR_AHEAD
+        self._surplus = threading.Semaphore((self.nr_conns - least) // 2 if is_far_ahead else 0)
 
     def _accept_what_waits(self) -> None:
         """Accept what is connected already: nobody may be left to do so."""

@@ -223,6 +223,24 @@ class TestSharing:
         assert min(ratios) > 0.3, ratios
         assert statistics.median(ratios) > 0.5, ratios
 
+    def test_clients_of_the_one_worker_there_is_are_shared_out_once_there_is_another(
+        self, service: Service
+    ) -> None:
+        assert wait_until(lambda: len(workers(service)) == 2, 5)
+        away = min(workers(service))
+        os.kill(away, signal.SIGSTOP)
+        with Traffic(service.first, CLIENTS) as traffic:
+            assert wait_until(lambda: held(service) == CLIENTS, 10)
+            traffic.flow()
+            os.kill(away, signal.SIGKILL)
+            assert wait_until(lambda: min(held_by_each(service)) >= CLIENTS // 4, 15)
+            parted_with = traffic.farewells
+            traffic.flow(2.5)
+            assert traffic.farewells == parted_with, "who has a fair share keeps it"
+        assert 0 < parted_with <= CLIENTS
+        assert (traffic.lost, traffic.refused) == ([], 0)
+        assert set(traffic.answers) == {200}
+
     def test_a_worker_that_is_stuck_keeps_nobody_from_being_answered(
         self, service: Service
     ) -> None:
@@ -249,24 +267,29 @@ def shares(service: Service) -> list[int]:
         for client in clients:
             opened.enter_context(client)
         list(pool.map(ask, clients))
-        found = [connections(worker, service.ports[0]) for worker in workers(service)]
+        found = held_by_each(service)
     assert sum(found) == CLIENTS
     return found
 
 
 def held(service: Service) -> int:
     """Return how many connections the workers have."""
-    return sum(connections(worker, service.ports[0]) for worker in workers(service))
+    return sum(held_by_each(service))
+
+
+def held_by_each(service: Service) -> list[int]:
+    """Return how many connections each worker has; zero too for one that is not there yet."""
+    found = [connections(worker, service.ports[0]) for worker in workers(service)]
+    return found + [0] * (2 - len(found))
 
 
 def connections(pid: int, port: int) -> int:
     """Return how many connections a process has that arrived on a port."""
     sockets = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            sockets.add(os.readlink(descriptor))
-        except FileNotFoundError:
-            continue
+    with suppress(FileNotFoundError, ProcessLookupError):  # it may be gone by now
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                sockets.add(os.readlink(descriptor))
     arrived = f":{port:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     established = [row for row in rows if row[1].endswith(arrived) and row[3] == "01"]
