@@ -68,7 +68,10 @@ class HashSlots:
     """
 
     def __init__(self, folder: Path, count: int, wait: float) -> None:
-        self._folder = folder
+        self._files = [
+            (folder / f"hash-gate-{number}", folder / f"hash-slot-{number}")
+            for number in range(count)
+        ]
         self.count = count
         self.wait = wait
 
@@ -88,8 +91,9 @@ class HashSlots:
 
     def _take(self, held: contextlib.ExitStack, number: int, option: int = 0) -> bool:
         """Take a slot until the stack is left; False if it is taken and not to be waited for."""
-        with contextlib.closing(_Lock(self._folder / f"hash-gate-{number}")) as gate:
-            slot = contextlib.closing(_Lock(self._folder / f"hash-slot-{number}"))
+        gate_file, slot_file = self._files[number]
+        with contextlib.closing(_Lock(gate_file)) as gate:
+            slot = contextlib.closing(_Lock(slot_file))
             with contextlib.ExitStack() as opened:
                 if not (gate.take(option) and opened.enter_context(slot).take(option)):
                     return False

@@ -2,6 +2,8 @@
 
 import select
 import socket
+import ssl
+from functools import cache
 from typing import Any
 
 from pymysql.connections import Connection
@@ -89,8 +91,24 @@ class BoundedConnection(Connection):
         """Whether the wait for the last answer was long enough to call the server silent."""
         return bool(self._read_timeout >= _EVIDENCE_SECONDS)
 
+    def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
+        """Share what all connections without options of their own need, where each had its own."""
+        return super()._create_ssl_ctx(sslp) if sslp else _unverified()  # type: ignore[misc]
+
     def _bound(self, shortest: float = _SHORTEST_WAIT) -> None:
         self._read_timeout = max(shortest, min(self._longest_read, deadlines.left()))
+
+
+@cache
+def _unverified() -> ssl.SSLContext:
+    """Return what encrypts if the server can, and takes any certificate, as is PyMySQL's default.
+
+    PyMySQL's own would load the system's certificates for every connection: 1 MiB, and to no end.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class Connector:

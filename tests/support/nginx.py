@@ -4,17 +4,10 @@ import os
 import re
 import signal
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
 from tests.support.binaries import path_of
+from tests.support.certificates import certify
 from tests.support.processes import HOST, Server, accepts_tcp, free_ports
 
 _CONFIGS = Path(__file__).resolve().parents[2] / "config"
@@ -74,7 +67,7 @@ class Nginx(Server):
         super().prepare()
         config = relocated(self._source, self.folder, self._numbers)
         (self.folder / "nginx.conf").write_text(config, encoding="utf-8")
-        self._certify()
+        certify(self.certificate, self.folder / "privkey.pem")
 
     def command(self) -> list[str]:
         config = str(self.folder / "nginx.conf")
@@ -97,33 +90,12 @@ class Nginx(Server):
         """The file of the certificate, which is its own authority."""
         return self.folder / "fullchain.pem"
 
-    def _certify(self) -> None:
-        if not self.certificate.exists():
-            key = ec.generate_private_key(ec.SECP256R1())
-            (self.folder / "privkey.pem").write_bytes(
-                key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            )
-            self.certificate.write_bytes(_certificate(key).public_bytes(Encoding.PEM))
-
     def log_text(self) -> str:
         """Returns what nginx wrote to its output and to every log in its folder."""
         return "".join(
             log.read_text(encoding="utf-8", errors="replace")
             for log in sorted(self.folder.glob("*.log"))
         )
-
-
-def _certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.now(UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))])
-    return (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(address, critical=False)
-        .sign(key, SHA256())
-    )
 
 
 def relocated(config: str, folder: Path, ports: Mapping[int, int]) -> str:
