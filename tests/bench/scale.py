@@ -23,6 +23,7 @@ from tests.support.service import Service
 BUFFER_POOL = "6G"
 BATCH = 1_000_000
 CONCURRENCY = 8
+WORKERS = 2
 ASKED = 5_000
 SECONDS = 4.0
 SETTLE_SECONDS = 900.0
@@ -164,9 +165,12 @@ def _sign_ups(round_number: int) -> list[Request]:
 
 def _grow(stage: Stage, results: Results, database: str, requests: int) -> None:
     """Ask for very long, and look how much memory the workers take."""
-    service = LastingService(stage.folder / "lasting", stage.environment(database) | CHEAP_HASH)
+    count = {"AUTHSVC_WORKERS": str(WORKERS)}
+    environment = stage.environment(database) | CHEAP_HASH | count
+    service = LastingService(stage.folder / "lasting", environment)
     sizes: dict[str, list[int]] = {}
     with service:
+        assert wait_until(lambda: len(workers_of(service)) == WORKERS, 10)
         sizes["at rest"] = _sizes(service)
         account = sign_up(service, 1)[0]
         mix = [
