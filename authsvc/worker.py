@@ -38,8 +38,9 @@ REST_SECONDS = 0.005
 """How long a new connection is left to the others."""
 AHEAD = 1
 """How many connections more than another a worker may have, and still take the next."""
-FAR_AHEAD = 2
-"""How many connections more than twice another's a worker may keep."""
+FAR_AHEAD = 6
+"""How many connections more than twice another's a worker may keep: a few do no harm, and a
+client that sends several requests at once would have to send the rest again."""
 COUNT_SECONDS = 1.0
 """How often a worker looks whether it has so many."""
 FORK_SECONDS = 0.5
